@@ -1,0 +1,86 @@
+"""Keeps of a body that somebody else reads what its usage needs: all of a JSON body, the last events of a stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+_JSON_LIMIT: Final = 4 * 1024 * 1024
+_EVENT_LIMIT: Final = 4 * 1024 * 1024
+_TRIM_AT: Final = 4096
+_EVENTS_KEPT: Final = 3
+_DATA: Final = b"data:"
+_DATA_LINE: Final = b"\ndata:"
+
+
+class JSONKeeper:
+    """Keeps a JSON body whole, up to a bound of 4 MiB."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any byte has passed."""
+        return self._size > 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body was small enough to be kept."""
+        return self._size <= _JSON_LIMIT
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        self._size += len(data)
+        if self._size <= _JSON_LIMIT:
+            self._parts.append(data)
+        else:
+            self._parts.clear()
+
+    def chunks(self) -> list[object]:
+        """Return the body in a list of its own."""
+        return parse_json(b"".join(self._parts))
+
+
+class EventKeeper:
+    """Keeps the last events of a server-sent event stream: the usage is in the last one or two."""
+
+    is_whole = True
+
+    def __init__(self) -> None:
+        self._tail = bytearray(b"\n")
+        self._trim_at = _TRIM_AT
+        self.has_data = False
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes, and let go of events that are no longer among the last."""
+        self._tail += data
+        self.has_data = self.has_data or _DATA_LINE in self._tail
+        if len(self._tail) > self._trim_at:
+            self._trim()
+
+    def chunks(self) -> list[object]:
+        """Return the last events' data, oldest first; comments, `[DONE]` and broken events are left out."""
+        lines = bytes(self._tail).splitlines()
+        return [chunk for line in lines if line.startswith(_DATA) for chunk in parse_json(line[len(_DATA) :])]
+
+    def _trim(self) -> None:
+        # A line break inside a JSON string is escaped, so only the start of an event can match.
+        cut = len(self._tail)
+        for _ in range(_EVENTS_KEPT + 1):
+            cut = self._tail.rfind(_DATA_LINE, 0, max(cut, 0))
+        if cut > 0:
+            del self._tail[:cut]
+        elif len(self._tail) > _EVENT_LIMIT:
+            self._tail = bytearray(b"\n")
+        # Searching again only after as much again has come keeps the work linear in the stream's length.
+        self._trim_at = max(_TRIM_AT, 2 * len(self._tail))
+
+
+def parse_json(text: bytes) -> list[object]:
+    """Return the JSON value in a list of one, an empty list where there is none."""
+    try:
+        return [json.loads(text)]
+    except (ValueError, RecursionError):
+        return []

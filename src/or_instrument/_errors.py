@@ -1,0 +1,28 @@
+"""The three errors of ours that a user can meet."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+
+class ConfigError(ValueError):
+    """An option has a value that is not allowed. Raised before anything is patched."""
+
+
+class LookupFailed(Exception):  # noqa: N818 - the name is public
+    """A look-up at OpenRouter gave no answer: says what was asked, how often, and the last answer."""
+
+
+class BudgetExceeded(Exception):  # noqa: N818 - the name is public
+    """The call was not sent: its `track(..., limit_usd=...)` scope had spent its limit.
+
+    `spent_usd` and `limit_usd` are exact amounts in USD.
+    """
+
+    def __init__(self, name: str, spent_usd: Decimal, limit_usd: Decimal) -> None:
+        self.name, self.spent_usd, self.limit_usd = name, spent_usd, limit_usd
+        scope = f"track({name!r})" if name else "this track() scope"
+        super().__init__(
+            f"{scope} has spent {spent_usd} USD of its limit of {limit_usd} USD; the call was not sent. "
+            "Raise limit_usd or leave the scope to go on."
+        )

@@ -1,0 +1,81 @@
+"""Tells why a call failed, from an error body or an exception: codes and names, never the service's free text.
+
+An error's `message`, `raw` and `flagged_input` may quote the prompt, and `user_id` is the account: none is read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from or_instrument._read import code, get, items, label
+from or_instrument._records import Failure
+
+_RETRY_AFTER: Final = "retry-after"
+
+
+def failure_of(error: object, error_type: object = None) -> Failure | None:
+    """Return the failure that an `error` object or a response's own `error_type` tells of, `None` without either."""
+    if not error and not error_type:
+        return None
+    return _failure(error, error_type, None, None, "error")
+
+
+def failure_of_exception(exc: BaseException) -> Failure:
+    """Return the failure for what the SDK, or anything under it, raised."""
+    response = getattr(exc, "response", None)
+    status = get(exc, "status_code")
+    return _failure(
+        getattr(exc, "body", None),
+        None,
+        status if isinstance(status, int) else None,
+        getattr(response, "headers", None),
+        class_name(exc),
+    )
+
+
+def class_name(exc: BaseException) -> str:
+    """Return an exception's full class name; a builtin's without its module."""
+    kind = type(exc)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _failure(error: object, error_type: object, status: int | None, headers: object, otherwise: str) -> Failure:
+    metadata = get(error, "metadata")
+    named = code(get(metadata, "error_type")) or code(get(error, "error_type")) or code(error_type)
+    number = code(get(error, "code"))
+    return Failure(
+        type=named or number or (str(status) if status else otherwise),
+        code=number,
+        error_type=named,
+        limit_source=code(get(metadata, "limit_source")),
+        provider_name=label(get(metadata, "provider_name")),
+        retry_after=_retry_after(headers, error, metadata),
+        status_code=status,
+    )
+
+
+def _retry_after(headers: object, error: object, metadata: object) -> float | None:
+    said = (
+        _header(headers, _RETRY_AFTER),
+        _header(get(metadata, "headers"), _RETRY_AFTER),
+        get(get(error, "availability"), "retry_after"),
+    )
+    return next((wait for value in said if (wait := _seconds(value)) is not None), None)
+
+
+def _header(headers: object, name: str) -> object:
+    pairs = getattr(headers, "items", None)
+    if pairs is None:
+        return None
+    return next((value for key, value in items(list(pairs())) if str(key).lower() == name), None)  # type: ignore[misc]
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < math.inf else None

@@ -1,0 +1,164 @@
+"""A call on its way: the one mutable object, which ends exactly once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from time import perf_counter, time_ns
+from typing import Final
+
+from or_instrument._fold import fold
+from or_instrument._reaper import REAPER
+from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
+from or_instrument._shield import report
+
+_NO_REPLY: Final = Reply()
+_ids = itertools.count(1)
+_live: dict[int, weakref.ref[Flight]] = {}
+
+
+class Flight:
+    """One call between its start and its end.
+
+    Whoever sees the end first calls `finish`; later ends are nothing. A flight that is dropped unfinished (a stream
+    broken off and let go of) puts itself on the reaper's list, since a finaliser must not record.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_open",
+        "_sinks",
+        "cache_status",
+        "chunks",
+        "closing",
+        "context",
+        "first_chunk_at",
+        "generation_id",
+        "id",
+        "last_read_at",
+        "on_end",
+        "request",
+        "started_ns",
+    )
+
+    def __init__(self, request: Request, sinks: Sequence[Sink], context: object = None) -> None:
+        self.id = next(_ids)
+        self.request = request
+        self.context = context
+        self.chunks: Callable[[], Iterable[object]] = tuple
+        self.on_end: Callable[[], None] | None = None
+        self.generation_id: str | None = None
+        self.cache_status: str | None = None
+        self.first_chunk_at: float | None = None
+        self.last_read_at: float | None = None
+        self.closing = False
+        self._sinks = sinks
+        # Popping the only element is atomic: of two threads that see an end, one wins, without a lock.
+        self._open = [True]
+        _live[self.id] = weakref.ref(self)
+        self.started_ns = time_ns()
+        self._began = perf_counter()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no end has been seen."""
+        return bool(self._open)
+
+    def finish(self, outcome: Outcome, failure: Failure | None = None, *, at_last_read: bool = False) -> None:
+        """End the call, unless it has ended: fold what was answered and hand the `Call` to every sink."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        ended = perf_counter()
+        _live.pop(self.id, None)
+        if at_last_read:
+            ended = self.last_read_at or self.first_chunk_at or self._began
+        if self.on_end is not None:
+            self.on_end()
+        call = self._call(outcome, self._reply(failure), ended - self._began)
+        for sink in self._sinks:
+            try:
+                sink(call)
+            except Exception as exc:  # noqa: BLE001 - the shield
+                report(f"the sink {_name(sink)}", exc)
+
+    def abandon(self) -> None:
+        """End the call as abandoned, but later: safe in a finaliser."""
+        if self._open:
+            REAPER.defer(partial(self.finish, "abandoned", at_last_read=True))
+
+    def discard(self) -> None:
+        """End the call without a record: it was never sent, or it is another process's."""
+        self._open.clear()
+        _live.pop(self.id, None)
+
+    def __del__(self) -> None:
+        """Leave the recording of a dropped call to the reaper."""
+        self.abandon()
+
+    def _reply(self, failure: Failure | None) -> Reply:
+        try:
+            reply = fold(self.chunks())
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading a reply", exc)
+            reply = _NO_REPLY
+        if failure is not None:
+            reply = reply._replace(failure=failure)
+        if self.generation_id or self.cache_status:
+            reply = reply._replace(generation_id=self.generation_id, cache_status=self.cache_status)
+        return reply
+
+    def _call(self, outcome: Outcome, reply: Reply, duration: float) -> Call:
+        if reply.failure is not None and outcome == "complete":
+            outcome = "error"
+        first = self.first_chunk_at
+        return Call(
+            self.id,
+            self.request,
+            reply,
+            outcome,
+            self.started_ns,
+            duration,
+            None if first is None else first - self._began,
+            missing(reply, outcome),
+            self.context,
+        )
+
+
+def abandon_all() -> None:
+    """Abandon every call that is still open: the interpreter exits."""
+    for flight in [ref() for ref in list(_live.values())]:
+        if flight is not None:
+            flight.abandon()
+
+
+def _discard_all() -> None:
+    # What was open when this process was forked off is the parent's, and the parent records it.
+    for flight in [ref() for ref in list(_live.values())]:
+        if flight is not None:
+            flight.discard()
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_discard_all)
+
+
+def missing(reply: Reply, outcome: Outcome) -> str | None:
+    """Return why the spend is unknown, `None` where it is known."""
+    if reply.usage is None:
+        if outcome == "complete":
+            return "no_usage"
+        return "rejected" if reply.failure is not None and reply.failure.status_code else outcome
+    if reply.usage.cost is None:
+        return "no_cost"
+    return "no_upstream_cost" if reply.usage.spend is None else None
+
+
+def _name(sink: Sink) -> str:
+    return getattr(sink, "__qualname__", type(sink).__qualname__)

@@ -1,0 +1,88 @@
+"""Decides from a base URL whose calls are recorded, as which provider, and whether the usage option may be added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
+
+OPENROUTER: Final = "openrouter"
+
+_WELL_KNOWN: Final = {
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "api.anthropic.com": "anthropic",
+    "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
+    "api.deepseek.com": "deepseek",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.moonshot.ai": "moonshot_ai",
+    "api.moonshot.cn": "moonshot_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+}
+"""Values of `gen_ai.provider.name` that the GenAI conventions list, by the host that serves them."""
+
+_CACHE_LIMIT: Final = 256
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+class URL(Protocol):
+    """What httpx and httpx2 URLs have in common."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int | None: ...
+
+
+class Endpoint(NamedTuple):
+    """Where a call goes."""
+
+    host: str
+    port: int
+    provider: str
+    is_named: bool
+    """A named host is OpenRouter or a proxy of it; only there the usage option is added."""
+
+
+class Hosts:
+    """Matches base URLs against the configured hosts; remembers the answer for each URL object it has seen."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        names = [host.lower().rstrip(".") for host in hosts]
+        self._named = tuple(name for name in names if name != "*")
+        self._any = "*" in names
+        self._seen: dict[int, tuple[URL, Endpoint | None]] = {}
+
+    def endpoint(self, url: URL) -> Endpoint | None:
+        """Return where the URL leads, `None` where its calls are not recorded."""
+        seen = self._seen.get(id(url))
+        if seen is not None and seen[0] is url:
+            return seen[1]
+        endpoint = self._resolve(url)
+        if len(self._seen) >= _CACHE_LIMIT:
+            self._seen.clear()
+        # The entry holds the URL, so that its id stays its own.
+        self._seen[id(url)] = (url, endpoint)
+        return endpoint
+
+    def _resolve(self, url: URL) -> Endpoint | None:
+        host = url.host.lower()
+        port = url.port or _DEFAULT_PORTS.get(url.scheme, 443)
+        if any(_is_within(host, name) for name in self._named):
+            return Endpoint(host, port, OPENROUTER, is_named=True)
+        return Endpoint(host, port, _provider(host), is_named=False) if self._any else None
+
+
+def _is_within(host: str, name: str) -> bool:
+    return host == name or host.endswith(f".{name}")
+
+
+def _provider(host: str) -> str:
+    return next((provider for name, provider in _WELL_KNOWN.items() if _is_within(host, name)), host)

@@ -1,0 +1,98 @@
+"""Sees what comes back, whatever its shape: a parsed reply, a stream, a raw response, an exception."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from or_instrument import _sdk
+from or_instrument._body import EventKeeper, JSONKeeper, parse_json
+from or_instrument._failure import failure_of_exception
+from or_instrument._flight import Flight
+from or_instrument._reaper import REAPER
+from or_instrument._shield import report
+from or_instrument._tap import atap, tap
+from or_instrument._wire import Wire
+
+_GENERATION_ID: Final = "x-generation-id"
+_CACHE_STATUS: Final = "x-openrouter-cache-status"
+
+
+class Landing:
+    """The ends of one flight as the SDK shows them to us; none of its methods raises."""
+
+    __slots__ = ("_flight", "_is_tapped", "_wire")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._wire: Wire | None = None
+        self._is_tapped = False
+
+    def parsed(self, reply: object) -> None:
+        """See what the SDK has parsed; called inside the request, or later when a raw response is parsed."""
+        if not self._flight.is_open or self._is_tapped:
+            return
+        try:
+            if _sdk.is_stream(reply):
+                self._tap(reply)
+            else:
+                self._read(reply)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("observing a reply", exc)
+
+    def returned(self, result: object) -> None:
+        """See what the request returned, where the SDK has parsed nothing yet."""
+        if not self._flight.is_open or self._is_tapped:
+            return
+        try:
+            response = _sdk.http_response_of(result)
+            if response is None or (_sdk.body_of(response) is not None and not self._flight.request.stream):
+                self._read(result)
+            else:
+                self._watch(response).keep(EventKeeper() if self._flight.request.stream else JSONKeeper())
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("observing a response", exc)
+
+    def raised(self, exc: BaseException) -> None:
+        """See an exception in flight; a cancelled call is one like any other."""
+        try:
+            response = getattr(exc, "response", None)
+            if response is not None:
+                self._see_headers(response)
+            finish = partial(self._flight.finish, "error", failure_of_exception(exc))
+            if isinstance(exc, GeneratorExit):
+                # The coroutine is being destroyed, perhaps by the garbage collector.
+                REAPER.defer(finish)
+            else:
+                finish()
+        except Exception as error:  # noqa: BLE001 - the shield
+            report("observing an exception", error)
+
+    def _read(self, reply: object) -> None:
+        response = _sdk.http_response_of(reply)
+        if response is None:
+            self._flight.chunks = lambda: (reply,)
+        else:
+            self._see_headers(response)
+            body = _sdk.body_of(response)
+            if body is not None and _sdk.is_json(response):
+                self._flight.chunks = partial(parse_json, body)
+        self._flight.finish("complete")
+
+    def _tap(self, stream: Any) -> None:
+        self._is_tapped = True
+        wire = self._wire or self._watch(stream.response)
+        wire.leave_to(*_sdk.replace_iterator(stream, partial(_tapped, self._flight)))
+
+    def _watch(self, response: Any) -> Wire:
+        self._see_headers(response)
+        self._wire = Wire(response, self._flight)
+        return self._wire
+
+    def _see_headers(self, response: Any) -> None:
+        self._flight.generation_id = _sdk.header(response, _GENERATION_ID)
+        self._flight.cache_status = _sdk.header(response, _CACHE_STATUS)
+
+
+def _tapped(flight: Flight, iterator: Any) -> Any:
+    return atap(iterator, flight) if hasattr(iterator, "__anext__") else tap(iterator, flight)

@@ -1,0 +1,84 @@
+"""Reads single values out of a JSON object or an SDK model, and takes nothing for what it is not.
+
+An SDK model keeps the fields it declares in `__dict__` and all others in `__pydantic_extra__`; looking there is many
+times faster than `getattr`, which for a missing name goes through pydantic's fallback.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+
+_log = logging.getLogger("or_instrument")
+_INT64_MAX = 2**63 - 1
+_LABEL_LENGTH = 256
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+_EMPTY: Mapping[str, object] = {}
+
+
+def get(source: object, name: str) -> object:
+    """Return the value of a key or field, `None` where it is absent or `source` has no fields at all."""
+    if type(source) is dict:
+        return source.get(name)
+    fields = getattr(source, "__dict__", _EMPTY)
+    if name in fields:
+        return fields[name]  # type: ignore[no-any-return]
+    extra = getattr(source, "__pydantic_extra__", None)
+    if extra:
+        return extra.get(name)  # type: ignore[no-any-return]
+    return source.get(name) if isinstance(source, Mapping) else None
+
+
+def items(value: object) -> Sequence[object]:
+    """Return a list as it is, anything else as an empty one."""
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def label(value: object) -> str | None:
+    """Return a non-empty string, cut to a length that an attribute can bear."""
+    return value[:_LABEL_LENGTH] if isinstance(value, str) and value else None
+
+
+def code(value: object) -> str | None:
+    """Return an identifier (`rate_limit_exceeded`, `429`); free text, which may quote a prompt, is refused."""
+    if type(value) is int and abs(value) < _INT64_MAX:
+        return str(value)
+    return value if isinstance(value, str) and _CODE.match(value) else None
+
+
+def flag(value: object) -> bool | None:
+    """Return a bool; 0, 1 and "true" are not bools."""
+    return value if isinstance(value, bool) else None
+
+
+def count(value: object) -> int | None:
+    """Return a whole number from 0 to what OpenTelemetry can carry (64 bits)."""
+    if type(value) is int and 0 <= value <= _INT64_MAX:
+        return value
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= _INT64_MAX:
+        return int(value)
+    return _drop("token count", value)
+
+
+def amount(value: object) -> float | None:
+    """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
+    if value is None:
+        return None
+    if type(value) is float and 0.0 <= value < math.inf:
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return _drop("amount", value)
+    try:
+        usd = float(Decimal(value))
+    except (InvalidOperation, OverflowError):
+        return _drop("amount", value)
+    return usd if 0.0 <= usd < math.inf else _drop("amount", value)
+
+
+def _drop(kind: str, value: object) -> None:
+    _log.debug("dropped a %s of type %s that cannot be one", kind, type(value).__name__)

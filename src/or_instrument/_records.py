@@ -1,0 +1,159 @@
+"""The vocabulary: frozen records of what was asked, answered and paid, and the shape of a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeAlias
+
+AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
+"""What OpenTelemetry takes as the value of a span attribute."""
+
+Outcome: TypeAlias = Literal["complete", "closed", "abandoned", "cancelled", "error"]
+"""How a call ended. Only `error` is an error; `closed`, `abandoned` and `cancelled` are the user's choice."""
+
+NOTHING: Mapping[str, AttributeValue] = {}
+
+
+class Request(NamedTuple):
+    """What was asked, without its content."""
+
+    operation: str
+    """`chat`, `text_completion`, `embeddings`, or the path's own word (`rerank`, `speech`, ...)."""
+    provider: str
+    """`openrouter`, or for other hosts the well-known provider name, else the host."""
+    model: str | None
+    """The model as asked for, variant suffix included."""
+    host: str
+    port: int
+    stream: bool = False
+    parameters: Mapping[str, AttributeValue] = NOTHING
+    """Sampling and routing parameters under their span attribute names (`gen_ai.request.temperature`, ...)."""
+    attributes: Mapping[str, AttributeValue] = NOTHING
+    """What `attributes(...)` had set when the call began."""
+
+
+class Usage(NamedTuple):
+    """Tokens and money of one call. `None` is "not reported", never 0; amounts are USD as the service wrote them."""
+
+    input_tokens: int | None = None
+    """Cached tokens included."""
+    output_tokens: int | None = None
+    """Reasoning tokens included."""
+    cache_read_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: float | None = None
+    """What OpenRouter charged to the account."""
+    is_byok: bool | None = None
+    """Whether the provider billed the inference to the user's own key."""
+    upstream_cost: float | None = None
+    """The inference at the provider. Filled for other calls than BYOK too, where it is part of `cost`."""
+    upstream_input_cost: float | None = None
+    upstream_output_cost: float | None = None
+    server_tool_cost: float | None = None
+    details: Mapping[str, int] = {}
+    """Non-zero audio, image and video tokens and server tool calls, under their span attribute names."""
+    source: str = "response"
+    """`response`, `generation` (looked up afterwards) or `estimate`."""
+
+    @property
+    def spend(self) -> float | None:
+        """What the call cost in USD, whoever billed it; `None` where a part of it is unknown.
+
+        OpenRouter's charge, and for BYOK calls the provider's on top. Summing both for other calls would double the
+        bill, because upstream is reported for those too.
+        """
+        if not self.is_byok or self.cost is None:
+            return self.cost
+        exact = self.spend_exact
+        return None if exact is None else float(exact)
+
+    @property
+    def spend_exact(self) -> Decimal | None:
+        """`spend`, added in decimal digits: 0.1 + 0.2 is 0.3."""
+        if self.cost is None:
+            return None
+        if not self.is_byok:
+            return exact(self.cost)
+        return None if self.upstream_cost is None else exact(self.cost) + exact(self.upstream_cost)
+
+
+class Failure(NamedTuple):
+    """Why a call failed: codes and names only, never a text of the service, which may quote the prompt."""
+
+    type: str
+    """OpenRouter's `error_type`, else its code or the HTTP status, else the exception's full class name."""
+    code: str | None = None
+    error_type: str | None = None
+    limit_source: str | None = None
+    """Tells a transient 402 (`openrouter_in_flight_budget`) from an empty account (`openrouter_credits`)."""
+    provider_name: str | None = None
+    retry_after: float | None = None
+    """Seconds to wait, where the service said so."""
+    status_code: int | None = None
+
+
+class Reply(NamedTuple):
+    """What was answered, without its content."""
+
+    id: str | None = None
+    model: str | None = None
+    """The model that answered."""
+    provider: str | None = None
+    """The provider that served it, as OpenRouter names it."""
+    finish_reasons: tuple[str, ...] = ()
+    native_finish_reasons: tuple[str, ...] = ()
+    service_tier: str | None = None
+    usage: Usage | None = None
+    failure: Failure | None = None
+    generation_id: str | None = None
+    """The `X-Generation-Id` header, where the SDK shows it to us."""
+    cache_status: str | None = None
+    """`HIT` or `MISS` of OpenRouter's response cache, likewise."""
+
+
+class Call(NamedTuple):
+    """One call, finished: what every sink gets, exactly once."""
+
+    id: int
+    """Unique within the process."""
+    request: Request
+    reply: Reply
+    outcome: Outcome
+    started_ns: int
+    """Wall clock, nanoseconds since the epoch."""
+    duration_s: float
+    """Until the end of the body; of an abandoned stream until its last read."""
+    time_to_first_chunk_s: float | None = None
+    """Streams only."""
+    missing: str | None = None
+    """Why the spend is unknown, in one word; `None` where it is known."""
+    context: object = None
+    """The OpenTelemetry context that holds the call's span."""
+    recovers: int | None = None
+    """The id of the call whose cost this one brings, where `reply.usage.source` is `generation`."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """The reply's usage object."""
+        return self.reply.usage
+
+    @property
+    def failure(self) -> Failure | None:
+        """The reply's failure."""
+        return self.reply.failure
+
+    @property
+    def spend(self) -> float | None:
+        """USD, see `Usage.spend`."""
+        return None if self.reply.usage is None else self.reply.usage.spend
+
+
+Sink: TypeAlias = Callable[[Call], None]
+"""Gets every finished call, in the thread that finished it: be quick, and raise nothing."""
+
+
+def exact(amount: float) -> Decimal:
+    """Return the amount with the digits that the service wrote, not those of its binary neighbour."""
+    return Decimal(str(amount))

@@ -1,0 +1,133 @@
+"""The SDK's internals that we touch, each in one function; a contract test holds them on every supported version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import GeneratorType, TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from or_instrument._hosts import URL
+from or_instrument._read import label
+
+if TYPE_CHECKING:
+    from openai._models import FinalRequestOptions
+
+SUPPORTED: Final = "openai>=1.40,<4"
+_NO_BODY: Final[Mapping[str, object]] = {}
+
+
+def url_of(client: Any, options: FinalRequestOptions) -> URL:
+    """Return where a call goes: the client's base URL, unless the call names a whole URL of its own."""
+    base: Any = client.base_url
+    return type(base)(options.url) if "://" in options.url else base  # type: ignore[no-any-return]
+
+
+def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
+    """Return the top level of the JSON body that the SDK will send, empty where it is no object."""
+    body, extra = options.json_data, options.extra_json
+    if not isinstance(body, Mapping):
+        return extra if isinstance(extra, Mapping) and body is None else _NO_BODY
+    return {**body, **extra} if isinstance(extra, Mapping) else body
+
+
+def options_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinalRequestOptions:
+    """Return the options among the arguments of the client's `request(cast_to, options, ...)`."""
+    return args[1] if len(args) > 1 else kwargs["options"]  # type: ignore[no-any-return]
+
+
+def with_options(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], options: FinalRequestOptions
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return the same arguments with other options."""
+    if len(args) > 1:
+        return (args[0], options, *args[2:]), kwargs
+    return args, {**kwargs, "options": options}
+
+
+def observed(
+    options: FinalRequestOptions, observe: Callable[[object], None], extra_json: Mapping[str, object] | None
+) -> FinalRequestOptions:
+    """Return a copy of the options whose parsed reply is shown to `observe` before the caller's own parser runs."""
+    theirs = options.post_parser
+    parser = _chained(observe, theirs) if callable(theirs) else _shown(observe)
+    update: dict[str, Any] = {"post_parser": parser}
+    if extra_json is not None:
+        update["extra_json"] = extra_json
+    return options.model_copy(update=update)
+
+
+def _shown(observe: Callable[[object], None]) -> Callable[[Any], Any]:
+    def parser(parsed: Any) -> Any:
+        observe(parsed)
+        return parsed
+
+    return parser
+
+
+def _chained(observe: Callable[[object], None], theirs: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def parser(parsed: Any) -> Any:
+        observe(parsed)
+        return theirs(parsed)
+
+    return parser
+
+
+def is_stream(parsed: object) -> bool:
+    """Return whether a parsed reply is the SDK's `Stream` or `AsyncStream`, or a subclass of them."""
+    return hasattr(parsed, "_iterator") and hasattr(parsed, "response")
+
+
+def replace_iterator(stream: Any, tap: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Put a tap on the iterator that the stream reads from; return the iterator and the tap."""
+    theirs = stream._iterator
+    ours = stream._iterator = tap(theirs)
+    return theirs, ours
+
+
+def http_response_of(result: Any) -> Any:
+    """Return the HTTP response inside what `request` returned, `None` where there is none."""
+    for candidate in (result, getattr(result, "http_response", None), getattr(result, "response", None)):
+        if hasattr(candidate, "iter_bytes") and hasattr(candidate, "status_code") and hasattr(candidate, "is_closed"):
+            return candidate
+    return None
+
+
+def body_of(response: Any) -> bytes | None:
+    """Return the body where it has been read already, without consuming anything."""
+    try:
+        return response.content  # type: ignore[no-any-return]
+    except RuntimeError:  # httpx.ResponseNotRead
+        return None
+
+
+def is_json(response: Any) -> bool:
+    """Return whether a response calls its body JSON, or calls it nothing."""
+    kind = response.headers.get("content-type")
+    return kind is None or "json" in kind
+
+
+def header(response: Any, name: str) -> str | None:
+    """Return a response header."""
+    return label(response.headers.get(name))
+
+
+def error_chunk(exc: BaseException) -> object:
+    """Return the chunk that carried a mid-stream error, `None` where it cannot be had.
+
+    The SDK throws the chunk away with its `usage`, the bill; the frame that raised still holds it.
+    """
+    traceback: TracebackType | None = exc.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == "__stream__":
+            data = frame.f_locals.get("data")
+            return data if isinstance(data, dict) else None
+        traceback = traceback.tb_next
+    return None
+
+
+def is_running(generator: object) -> bool:
+    """Return whether a generator, sync or async, is executing at this moment."""
+    if isinstance(generator, GeneratorType):
+        return generator.gi_running
+    return bool(getattr(generator, "ag_running", False))

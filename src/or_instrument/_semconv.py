@@ -1,0 +1,75 @@
+"""Every attribute, metric name, unit and bucket boundary, as constants.
+
+The `gen_ai.*` names are those of the OpenTelemetry GenAI conventions as released in 1.37; `openrouter.*` follows the
+rule that a system's own attributes live under the value of its provider name. Nothing numeric but tokens and
+`gen_ai.usage.cost` lives under `gen_ai.usage.*`: backends add such keys up as tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a kind of token, not a secret
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+HTTP_STATUS: Final = "http.response.status_code"
+
+SERVED_BY: Final = "openrouter.provider.name"
+NATIVE_FINISH_REASONS: Final = "openrouter.response.native_finish_reasons"
+SERVICE_TIER: Final = "openrouter.response.service_tier"
+CACHE_STATUS: Final = "openrouter.cache.status"
+GENERATION_ID: Final = "openrouter.generation.id"
+STREAM_OUTCOME: Final = "openrouter.stream.outcome"
+IS_BYOK: Final = "openrouter.usage.is_byok"
+SPEND: Final = "openrouter.usage.spend"
+SPEND_ALIAS: Final = "gen_ai.usage.cost"
+USAGE_SOURCE: Final = "openrouter.usage.source"
+
+USAGE_ATTRIBUTES: Final = (
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
+    "openrouter.usage.cost",
+    IS_BYOK,
+    "openrouter.usage.cost_details.upstream_inference_cost",
+    "openrouter.usage.cost_details.upstream_inference_input_cost",
+    "openrouter.usage.cost_details.upstream_inference_output_cost",
+    "openrouter.usage.cost_details.server_tool_cost",
+)
+"""In the order of the fields of `Usage`."""
+
+FAILURE_ATTRIBUTES: Final = (
+    ERROR_TYPE,
+    "openrouter.error.code",
+    "openrouter.error.type",
+    "openrouter.error.limit_source",
+    "openrouter.error.provider_name",
+    "openrouter.error.retry_after",
+    HTTP_STATUS,
+)
+"""In the order of the fields of `Failure`."""
+
+DURATION: Final = "gen_ai.client.operation.duration"
+TOKENS: Final = "gen_ai.client.token.usage"
+FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+COST: Final = "gen_ai.usage.cost"
+UPSTREAM_COST: Final = "openrouter.usage.upstream_cost"
+MISSING: Final = "openrouter.usage.missing"
+MISSING_REASON: Final = "reason"
+
+SECONDS_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
+TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))
+USD_BUCKETS: Final = tuple(float(f"{digits}e{power}") for power in range(-6, 2) for digits in ("1", "2.5", "5")) + (
+    100.0,
+)

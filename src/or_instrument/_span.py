@@ -1,0 +1,132 @@
+"""Starts a span from a `Request`; writes a finished `Call` on it and ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
+
+from or_instrument import _semconv as names
+from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
+
+_USAGE_FIELDS: Final = len(names.USAGE_ATTRIBUTES)
+
+
+class Spans:
+    """The span sink: one CLIENT span a call."""
+
+    def __init__(self, tracer: Tracer, cost_aliases: Sequence[str] = ()) -> None:
+        self._tracer = tracer
+        self._aliases = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
+
+    def open(self, request: Request, started_ns: int) -> Context:
+        """Start a span and return the context that holds it; the caller makes it current or not."""
+        context = get_current()
+        name = f"{request.operation} {request.model}" if request.model else request.operation
+        span = self._tracer.start_span(
+            name, context, SpanKind.CLIENT, attributes=start_attributes(request), start_time=started_ns
+        )
+        return set_span_in_context(span, context)
+
+    def __call__(self, call: Call) -> None:
+        """Write the call on its span and end it."""
+        span = get_current_span(call.context)  # type: ignore[arg-type]
+        try:
+            if span.is_recording():
+                self._write(span, call)
+        finally:
+            span.end(call.started_ns + int(call.duration_s * 1e9))
+
+    def _write(self, span: Span, call: Call) -> None:
+        span.set_attributes(end_attributes(call, self._aliases))
+        if call.failure is not None:
+            span.set_status(Status(StatusCode.ERROR, describe(call.failure)))
+
+
+def start_attributes(request: Request) -> dict[str, AttributeValue]:
+    """Return what is known before the call: samplers see it."""
+    attributes: dict[str, AttributeValue] = {
+        names.OPERATION: request.operation,
+        names.PROVIDER: request.provider,
+        names.SERVER_ADDRESS: request.host,
+        names.SERVER_PORT: request.port,
+    }
+    if request.model is not None:
+        attributes[names.REQUEST_MODEL] = request.model
+    if request.stream:
+        attributes[names.REQUEST_STREAM] = True
+    attributes.update(request.parameters)
+    attributes.update(request.attributes)
+    return attributes
+
+
+def end_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, AttributeValue]:
+    """Return what the call brought."""
+    reply = call.reply
+    attributes = _reply_attributes(reply)
+    if reply.usage is not None:
+        _add_usage(attributes, reply.usage, spend_names)
+    if reply.failure is not None:
+        attributes.update(_named(names.FAILURE_ATTRIBUTES, reply.failure))
+    if call.request.stream:
+        attributes[names.STREAM_OUTCOME] = call.outcome
+        if call.time_to_first_chunk_s is not None:
+            attributes[names.TIME_TO_FIRST_CHUNK] = call.time_to_first_chunk_s
+    return attributes
+
+
+def describe(failure: Failure) -> str:
+    """Return a short status description: the failure's code, and what that code means."""
+    number = failure.code or (str(failure.status_code) if failure.status_code else None)
+    if number is None or failure.type != number:
+        return failure.type if number is None else f"{number} {failure.type}"
+    try:
+        return f"{number} {HTTPStatus(int(number)).phrase}"
+    except ValueError:
+        return number
+
+
+def _reply_attributes(reply: Reply) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {}
+    if reply.id is not None:
+        attributes[names.RESPONSE_ID] = reply.id
+    if reply.model is not None:
+        attributes[names.RESPONSE_MODEL] = reply.model
+    if reply.provider is not None:
+        attributes[names.SERVED_BY] = reply.provider
+    if reply.finish_reasons:
+        attributes[names.FINISH_REASONS] = reply.finish_reasons
+    if reply.native_finish_reasons:
+        attributes[names.NATIVE_FINISH_REASONS] = reply.native_finish_reasons
+    if reply.service_tier is not None:
+        attributes[names.SERVICE_TIER] = reply.service_tier
+    if reply.cache_status is not None:
+        attributes[names.CACHE_STATUS] = reply.cache_status
+    if reply.generation_id is not None and reply.generation_id != reply.id:
+        attributes[names.GENERATION_ID] = reply.generation_id
+    return attributes
+
+
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, spend_names: Sequence[str]) -> None:
+    attributes.update(_named(names.USAGE_ATTRIBUTES, usage[:_USAGE_FIELDS]))
+    attributes.update(usage.details)
+    attributes[names.USAGE_SOURCE] = usage.source
+    spend = usage.spend
+    if spend is not None:
+        for name in spend_names:
+            attributes[name] = spend
+
+
+def _named(keys: Sequence[str], values: Sequence[object]) -> Mapping[str, AttributeValue]:
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}  # type: ignore[misc]

@@ -1,0 +1,113 @@
+"""Taps the chunks of an SDK stream in place: each is handed on untouched, and one end is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from time import perf_counter
+from typing import Final, TypeVar
+
+from or_instrument._failure import failure_of_exception
+from or_instrument._flight import Flight
+from or_instrument._read import get, items
+from or_instrument._records import Request
+from or_instrument._sdk import error_chunk
+
+T = TypeVar("T")
+
+_LAST_KEPT: Final = 4
+_FINISHED_KEPT: Final = 128
+
+
+class Chunks:
+    """What is kept of a stream: its first chunk, the last few, and those with which one of several choices ended."""
+
+    __slots__ = ("error", "finished", "first", "last", "see")
+
+    def __init__(self, request: Request) -> None:
+        self.first: object = None
+        self.error: object = None
+        self.last = deque[object](maxlen=_LAST_KEPT)
+        self.finished = deque[object](maxlen=_FINISHED_KEPT)
+        several = request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters
+        # Each chunk passes here, so what is called is no more than an append where that will do.
+        self.see: Callable[[object], None] = self._see_choices if several else self.last.append
+
+    def __call__(self) -> list[object]:
+        """Return the kept chunks, oldest first."""
+        ends = [chunk for chunk in (self.first, self.error) if chunk is not None]
+        return [*ends[:1], *self.finished, *self.last, *ends[1:]]
+
+    def _see_choices(self, chunk: object) -> None:
+        self.last.append(chunk)
+        if any(get(choice, "finish_reason") for choice in items(get(chunk, "choices"))):
+            self.finished.append(chunk)
+
+
+def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
+    """Yield what the iterator yields; tell the flight of the end."""
+    chunks = flight.chunks = Chunks(flight.request)
+    see = chunks.see
+    try:
+        for chunk in iterator:
+            chunks.first, flight.first_chunk_at = chunk, perf_counter()
+            see(chunk)
+            yield chunk
+            break
+        for chunk in iterator:
+            see(chunk)
+            yield chunk
+    except GeneratorExit:
+        # Closed, or collected as garbage: either way this may be a finaliser.
+        if isinstance(iterator, Generator):
+            iterator.close()
+        flight.abandon()
+        raise
+    except BaseException as exc:
+        chunks.error = error_chunk(exc)
+        broken(flight, exc)
+        raise
+    flight.finish("complete")
+
+
+async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, None]:
+    """`tap` for async streams."""
+    chunks = flight.chunks = Chunks(flight.request)
+    see = chunks.see
+    try:
+        async for chunk in iterator:
+            chunks.first, flight.first_chunk_at = chunk, perf_counter()
+            see(chunk)
+            yield chunk
+            break
+        async for chunk in iterator:
+            see(chunk)
+            yield chunk
+    except GeneratorExit:
+        flight.abandon()
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+        raise
+    except BaseException as exc:
+        chunks.error = error_chunk(exc)
+        broken(flight, exc)
+        raise
+    flight.finish("complete")
+
+
+def broken(flight: Flight, exc: BaseException) -> None:
+    """End a stream that an exception ended; one that the user closed, cancelled or interrupted is no error."""
+    if is_cancellation(exc):
+        flight.finish("cancelled")
+    elif flight.closing:
+        flight.finish("closed")
+    else:
+        flight.finish("error", failure_of_exception(exc))
+
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Return whether an exception is the user's wish: cancelled, interrupted, asked to exit."""
+    # trio's exception cannot be imported where trio is not; its name is part of trio's public API.
+    named = type(exc).__name__ == "Cancelled" and type(exc).__module__.startswith("trio")
+    return named or isinstance(exc, (asyncio.CancelledError, KeyboardInterrupt, SystemExit))

@@ -1,0 +1,129 @@
+"""Watches the HTTP response under a stream or a raw reply: reads pass through untouched, closing ends the call.
+
+Proxies read the raw bytes of a stream, so these pass a keeper of what the usage needs. The hooks are attributes of the
+one response, removed when the call has ended, so that nothing of ours stays on an object of the user's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from time import perf_counter
+from typing import Any
+
+from or_instrument._body import EventKeeper, JSONKeeper
+from or_instrument._flight import Flight
+from or_instrument._sdk import is_running
+from or_instrument._tap import broken
+
+
+class Wire:
+    """The hooks on one response: its `iter_bytes` and `close`, and their async twins."""
+
+    def __init__(self, response: Any, flight: Flight) -> None:
+        self._response = response
+        self._flight = flight
+        self._keeper: EventKeeper | JSONKeeper | None = None
+        self._readers: tuple[object, ...] = ()
+        self._iter_bytes, self._aiter_bytes = response.iter_bytes, response.aiter_bytes
+        self._close, self._aclose = response.close, response.aclose
+        for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
+            setattr(response, name, getattr(self, name))
+        flight.on_end = self.remove
+
+    def keep(self, keeper: EventKeeper | JSONKeeper) -> None:
+        """Keep what the usage needs of a body that is read raw."""
+        self._keeper = keeper
+        self._flight.chunks = keeper.chunks
+
+    def leave_to(self, *readers: object) -> None:
+        """Leave the end to the generators that read a stream: a close of their own is no wish of the user's."""
+        self._keeper = None
+        self._readers = readers
+
+    def remove(self) -> None:
+        """Take the hooks off the response."""
+        self._readers = ()
+        for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
+            self._response.__dict__.pop(name, None)
+
+    def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Stand in for the response's own."""
+        reader = self._read(self._iter_bytes(*args, **kwargs))
+        if self._keeper is not None:
+            self._readers = (reader,)
+        return reader
+
+    def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        """Stand in for the response's own."""
+        reader = self._aread(self._aiter_bytes(*args, **kwargs))
+        if self._keeper is not None:
+            self._readers = (reader,)
+        return reader
+
+    def close(self) -> None:
+        """Stand in for the response's own."""
+        self._closing()
+        try:
+            self._close()
+        finally:
+            self._closed()
+
+    async def aclose(self) -> None:
+        """Stand in for the response's own."""
+        self._closing()
+        try:
+            await self._aclose()
+        finally:
+            self._closed()
+
+    def _read(self, theirs: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            for data in theirs:
+                self._feed(data)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._broken(exc)
+            raise
+        self._ended()
+
+    async def _aread(self, theirs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for data in theirs:
+                self._feed(data)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._broken(exc)
+            raise
+        self._ended()
+
+    def _feed(self, data: bytes) -> None:
+        flight, keeper = self._flight, self._keeper
+        flight.last_read_at = perf_counter()
+        if keeper is not None:
+            keeper.feed(data)
+            if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
+                flight.first_chunk_at = flight.last_read_at
+
+    def _ended(self) -> None:
+        # A body too large to keep may yet be parsed by the SDK, which then ends the call.
+        if self._keeper is not None and self._keeper.is_whole:
+            self._flight.finish("complete")
+
+    def _broken(self, exc: BaseException) -> None:
+        if self._keeper is not None:
+            broken(self._flight, exc)
+
+    def _closing(self) -> None:
+        # A close from elsewhere, while a reader waits for the next bytes, makes that read fail by the user's wish;
+        # the reader's own close after an error comes with that error in flight.
+        if any(map(is_running, self._readers)) and sys.exc_info()[1] is None:
+            self._flight.closing = True
+
+    def _closed(self) -> None:
+        if not any(map(is_running, self._readers)):
+            self._flight.finish("closed")
