@@ -6,9 +6,10 @@ An error's `message`, `raw` and `flagged_input` may quote the prompt, and `user_
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
-from or_instrument._read import code, get, items, label
+from or_instrument._read import code, get, label
 from or_instrument._records import Failure
 
 _RETRY_AFTER: Final = "retry-after"
@@ -65,10 +66,9 @@ def _retry_after(headers: object, error: object, metadata: object) -> float | No
 
 
 def _header(headers: object, name: str) -> object:
-    pairs = getattr(headers, "items", None)
-    if pairs is None:
+    if not isinstance(headers, Mapping):
         return None
-    return next((value for key, value in items(list(pairs())) if str(key).lower() == name), None)  # type: ignore[misc]
+    return next((value for key, value in headers.items() if isinstance(key, str) and key.lower() == name), None)
 
 
 def _seconds(value: object) -> float | None:

@@ -6,7 +6,6 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from time import perf_counter, time_ns
 from typing import Final
 
@@ -31,6 +30,7 @@ class Flight:
         "__weakref__",
         "_began",
         "_open",
+        "_put_off",
         "_sinks",
         "cache_status",
         "chunks",
@@ -56,6 +56,7 @@ class Flight:
         self.first_chunk_at: float | None = None
         self.last_read_at: float | None = None
         self.closing = False
+        self._put_off: tuple[Outcome, Failure | None] = ("abandoned", None)
         self._sinks = sinks
         # Popping the only element is atomic: of two threads that see an end, one wins, without a lock.
         self._open = [True]
@@ -77,7 +78,7 @@ class Flight:
         ended = perf_counter()
         _live.pop(self.id, None)
         if at_last_read:
-            ended = self.last_read_at or self.first_chunk_at or self._began
+            ended = self.last_read_at or self._began
         if self.on_end is not None:
             self.on_end()
         call = self._call(outcome, self._reply(failure), ended - self._began)
@@ -87,10 +88,16 @@ class Flight:
             except Exception as exc:  # noqa: BLE001 - the shield
                 report(f"the sink {_name(sink)}", exc)
 
-    def abandon(self) -> None:
-        """End the call as abandoned, but later: safe in a finaliser."""
+    def put_off(self, outcome: Outcome, failure: Failure | None = None) -> None:
+        """End the call later, as of its last read: safe in a finaliser."""
         if self._open:
-            REAPER.defer(partial(self.finish, "abandoned", at_last_read=True))
+            self._put_off = (outcome, failure)
+            REAPER.defer(self)
+
+    def settle(self) -> None:
+        """Record the end that was put off."""
+        outcome, failure = self._put_off
+        self.finish(outcome, failure, at_last_read=outcome == "abandoned")
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""
@@ -99,7 +106,7 @@ class Flight:
 
     def __del__(self) -> None:
         """Leave the recording of a dropped call to the reaper."""
-        self.abandon()
+        self.put_off("abandoned")
 
     def _reply(self, failure: Failure | None) -> Reply:
         try:
@@ -132,17 +139,19 @@ class Flight:
 
 def abandon_all() -> None:
     """Abandon every call that is still open: the interpreter exits."""
-    for flight in [ref() for ref in list(_live.values())]:
-        if flight is not None:
-            flight.abandon()
+    for flight in _open_flights():
+        flight.put_off("abandoned")
 
 
 def _discard_all() -> None:
     # What was open when this process was forked off is the parent's, and the parent records it.
-    for flight in [ref() for ref in list(_live.values())]:
-        if flight is not None:
-            flight.discard()
-    _live.clear()
+    for flight in _open_flights():
+        flight.discard()
+    REAPER.reset()
+
+
+def _open_flights() -> list[Flight]:
+    return [flight for ref in list(_live.values()) if (flight := ref()) is not None]
 
 
 if hasattr(os, "register_at_fork"):

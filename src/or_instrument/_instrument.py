@@ -133,7 +133,8 @@ def is_instrumented() -> bool:
 def flush(timeout_s: float = 5.0) -> bool:
     """Record what finalisers have left over, then have the providers export; return whether all of it went out.
 
-    Waits at most about `timeout_s` seconds. Providers without `force_flush` (the API's no-op ones) have nothing to flush.
+    Waits at most about `timeout_s` seconds. Providers without `force_flush`, such as the API's no-op ones, have nothing to
+    flush.
     """
     REAPER.drain()
     tracer_provider, meter_provider = _installed.providers if _installed is not None else (None, None)
@@ -142,9 +143,8 @@ def flush(timeout_s: float = 5.0) -> bool:
         meter_provider or otel_metrics.get_meter_provider(),
     )
     deadline = monotonic() + timeout_s
-    return all(
-        [_flushed(provider, deadline) for provider in providers]
-    )  # every one is flushed, whatever the others did
+    flushed = [_flushed(provider, deadline) for provider in providers]
+    return all(flushed)
 
 
 def _flushed(provider: object, deadline: float) -> bool:

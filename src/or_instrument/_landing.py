@@ -9,7 +9,6 @@ from or_instrument import _sdk
 from or_instrument._body import EventKeeper, JSONKeeper, parse_json
 from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
-from or_instrument._reaper import REAPER
 from or_instrument._shield import report
 from or_instrument._tap import atap, tap
 from or_instrument._wire import Wire
@@ -59,12 +58,9 @@ class Landing:
             response = getattr(exc, "response", None)
             if response is not None:
                 self._see_headers(response)
-            finish = partial(self._flight.finish, "error", failure_of_exception(exc))
-            if isinstance(exc, GeneratorExit):
-                # The coroutine is being destroyed, perhaps by the garbage collector.
-                REAPER.defer(finish)
-            else:
-                finish()
+            # A coroutine that is being destroyed may be so by the garbage collector.
+            end = self._flight.put_off if isinstance(exc, GeneratorExit) else self._flight.finish
+            end("error", failure_of_exception(exc))
         except Exception as error:  # noqa: BLE001 - the shield
             report("observing an exception", error)
 

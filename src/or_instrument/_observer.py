@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.context import Context, get_current
 
 from or_instrument import _sdk
-from or_instrument._flight import Flight
+from or_instrument._flight import Flight, abandon_all
 from or_instrument._hosts import Endpoint, Hosts
 from or_instrument._landing import Landing
 from or_instrument._reaper import REAPER
@@ -83,6 +83,5 @@ class Observer:
             flight.discard()
             raise
         flight.context = context
-        if stream:
-            REAPER.start()
+        REAPER.start(at_exit=abandon_all)
         return Opened(landing, context, *observed)

@@ -25,10 +25,10 @@ def get(source: object, name: str) -> object:
         return source.get(name)
     fields = getattr(source, "__dict__", _EMPTY)
     if name in fields:
-        return fields[name]  # type: ignore[no-any-return]
+        return fields[name]
     extra = getattr(source, "__pydantic_extra__", None)
     if extra:
-        return extra.get(name)  # type: ignore[no-any-return]
+        return extra.get(name)
     return source.get(name) if isinstance(source, Mapping) else None
 
 
@@ -58,27 +58,32 @@ def count(value: object) -> int | None:
     """Return a whole number from 0 to what OpenTelemetry can carry (64 bits)."""
     if type(value) is int and 0 <= value <= _INT64_MAX:
         return value
-    if value is None:
-        return None
     if isinstance(value, float) and value.is_integer() and 0 <= value <= _INT64_MAX:
         return int(value)
-    return _drop("token count", value)
+    if value is not None:
+        _log_dropped("token count", value)
+    return None
 
 
 def amount(value: object) -> float | None:
     """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
     if value is None:
         return None
-    if type(value) is float and 0.0 <= value < math.inf:
-        return value
+    usd = value if type(value) is float else _decimal(value)
+    if usd is not None and 0.0 <= usd < math.inf:
+        return usd
+    _log_dropped("amount", value)
+    return None
+
+
+def _decimal(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return _drop("amount", value)
+        return None
     try:
-        usd = float(Decimal(value))
+        return float(Decimal(value))
     except (InvalidOperation, OverflowError):
-        return _drop("amount", value)
-    return usd if 0.0 <= usd < math.inf else _drop("amount", value)
+        return None
 
 
-def _drop(kind: str, value: object) -> None:
+def _log_dropped(kind: str, value: object) -> None:
     _log.debug("dropped a %s of type %s that cannot be one", kind, type(value).__name__)

@@ -62,7 +62,7 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
         # Closed, or collected as garbage: either way this may be a finaliser.
         if isinstance(iterator, Generator):
             iterator.close()
-        flight.abandon()
+        flight.put_off("abandoned")
         raise
     except BaseException as exc:
         chunks.error = error_chunk(exc)
@@ -85,7 +85,7 @@ async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, 
             see(chunk)
             yield chunk
     except GeneratorExit:
-        flight.abandon()
+        flight.put_off("abandoned")
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
         raise

@@ -1,7 +1,8 @@
 """Turns a usage object of any endpoint and any age into a `Usage`.
 
-Two families are on the wire: chat, completions and embeddings say `prompt_tokens`, `cost_details.upstream_inference_prompt_cost`;
-Responses says `input_tokens`, `cost_details.upstream_inference_input_cost`. What cannot be read is left out, the rest is kept.
+Two families are on the wire: chat, completions and embeddings say `prompt_tokens` and
+`cost_details.upstream_inference_prompt_cost`; Responses says `input_tokens` and
+`cost_details.upstream_inference_input_cost`. What cannot be read is left out, the rest is kept.
 """
 
 from __future__ import annotations
