@@ -1,0 +1,9 @@
+"""Runs the command line: `python -m or_instrument`."""
+
+from __future__ import annotations
+
+import sys
+
+from or_instrument._cli import main
+
+sys.exit(main())

@@ -1,0 +1,43 @@
+"""The command line: `or-instrument COMMAND`, also `python -m or_instrument COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from or_instrument import _demo
+from or_instrument._errors import ConfigError
+from or_instrument._extras import MissingExtra
+from or_instrument._version import __version__
+
+
+class _Command(NamedTuple):
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+_COMMANDS: Final[Mapping[str, _Command]] = {
+    "demo": _Command("make a handful of calls and show what is recorded", _demo.add_arguments, _demo.run),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 2 where what was asked for cannot be done."""
+    args = _parser().parse_args(argv)
+    try:
+        return _COMMANDS[args.command].run(args)
+    except (ConfigError, MissingExtra) as exc:
+        print(f"or-instrument {args.command}: {exc}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("or-instrument", description="Tells what every OpenRouter call really costs.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in _COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.summary, description=command.summary))
+    return parser

@@ -1,0 +1,122 @@
+"""`or-instrument demo`: the main job on the embedded fake service, or with `--live` on OpenRouter itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from or_instrument import _demo_calls as scenario
+from or_instrument._errors import ConfigError
+from or_instrument._extras import require
+from or_instrument._instrument import flush, instrument, uninstrument
+from or_instrument._records import Call
+
+LIVE_URL: Final = "https://openrouter.ai/api/v1"
+_KEY: Final = "OPENROUTER_API_KEY"
+_ROOT: Final = "or-instrument demo"
+
+
+class Place(NamedTuple):
+    """Where the calls go."""
+
+    title: str
+    base_url: str
+    api_key: str
+    steps: tuple[scenario.Step, ...]
+
+
+class Recording(NamedTuple):
+    """What came of the steps, and the spans of their one trace."""
+
+    calls: list[Call]
+    spans: list[ReadableSpan]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the demo's options."""
+    parser.add_argument(
+        "--live", metavar="MODEL", help=f"call this model on OpenRouter itself, with the key in {_KEY}: costs money"
+    )
+    parser.add_argument(
+        "--exporter",
+        choices=("none", "otlp", "console"),
+        default="none",
+        help="also send the spans and metrics there; otlp is set up from the standard OTEL_* variables",
+    )
+    parser.add_argument("--svg", metavar="FILE", help="also draw what is printed as an SVG picture")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo and print what it recorded. Raises `ConfigError` where `--live` has no key."""
+    require("rich", "cli")
+    from or_instrument import _demo_view as view  # noqa: PLC0415 - rich is an extra
+
+    console = view.make_console(record=args.svg is not None)
+    with _place(args.live) as place:
+        recording = record(place, args.exporter, lambda steps: view.progress(steps, console))
+    view.show(console, place.title, place.steps, *recording)
+    if args.svg is not None:
+        view.save(console, args.svg)
+    return 0
+
+
+@contextmanager
+def _place(model: str | None) -> Iterator[Place]:
+    if model is not None:
+        key = os.environ.get(_KEY, "").strip()
+        if not key:
+            raise ConfigError(f"--live needs an OpenRouter key: set {_KEY}, or leave --live out for the fake service")
+        yield Place(f"{model} on OpenRouter", LIVE_URL, key, scenario.live_steps(model))
+        return
+    from or_instrument.testing import FakeOpenRouter  # noqa: PLC0415 - a live run needs no fake
+
+    with FakeOpenRouter(prices=scenario.PRICES) as fake:
+        fake.script(*(step.answer for step in scenario.STEPS))
+        yield Place("the embedded fake service", fake.base_url, "sk-or-demo", scenario.STEPS)
+
+
+Progress = Callable[[Iterable[scenario.Step]], Iterable[scenario.Step]]
+
+
+def record(place: Place, exporter: str, progress: Progress = lambda steps: steps) -> Recording:
+    """Make the calls, instrumented, under one root span; return what was recorded."""
+    import openai  # noqa: PLC0415, F401 - heavy, and not to be counted as part of the trace
+
+    calls: list[Call] = []
+    memory = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    uninstrument()
+    instrument(tracer_provider=provider, hosts=["openrouter.ai", "127.0.0.1"], sinks=[calls.append])
+    try:
+        with provider.get_tracer(_ROOT).start_as_current_span(_ROOT):
+            _make_calls(place, progress)
+        flush()
+    finally:
+        uninstrument()
+        provider.shutdown()
+    return Recording(calls, list(memory.get_finished_spans()))
+
+
+def _make_calls(place: Place, progress: Progress) -> None:
+    from openai import AsyncOpenAI, OpenAI  # noqa: PLC0415 - heavy, and only the demo's run needs it
+
+    async def make(step: scenario.Step) -> None:
+        async with AsyncOpenAI(base_url=place.base_url, api_key=place.api_key, max_retries=0) as client:
+            if step.acall is not None:
+                await step.acall(client, step.model)
+
+    with OpenAI(base_url=place.base_url, api_key=place.api_key, max_retries=0) as client:
+        for step in progress(place.steps):
+            if step.call is not None:
+                step.call(client, step.model)
+            else:
+                asyncio.run(make(step))

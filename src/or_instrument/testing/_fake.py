@@ -1,0 +1,81 @@
+"""The fake itself: the service, served over loopback HTTP or through a mock transport."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._server import Server
+from ._service import Service
+from ._transport import Handler, make_handler
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._money import Prices
+
+
+class FakeOpenRouter(Service):
+    """A fake OpenRouter account that answers as scripted and keeps exact books.
+
+    Use it as a context manager, or `start()` and `stop()` it, and point a client at `base_url`; or hand `handler`
+    to ``httpx.MockTransport`` (``httpx2`` likewise), for which it need not be started. Any thread may use it.
+
+    Attributes:
+        requests: What was received, in order.
+        default: The answer of a POST for which none is scripted.
+        generations: Generation id to the ``data`` of GET /generation.
+        charged_usd: Exact sum of the cost of all answers given, also of streams whose end no client saw.
+        spend_usd: `charged_usd` and, for BYOK answers, the upstream cost.
+        lookup_404s: How many times GET /generation answers 404 first.
+        management_key: Whether GET /credits is allowed.
+        key_limit_usd, total_credits_usd: What GET /key and GET /credits report.
+
+    """
+
+    def __init__(self, *, port: int = 0, prices: Prices | None = None) -> None:
+        """Take a port (0: any free one) and USD per prompt and completion token by model."""
+        super().__init__(prices)
+        self._port = port
+        self._server: Server | None = None
+        self.handler: Handler = make_handler(self.reply)
+
+    @property
+    def base_url(self) -> str:
+        """``http://127.0.0.1:PORT/api/v1``.
+
+        Raises:
+            RuntimeError: The server does not run.
+
+        """
+        if self._server is None:
+            raise RuntimeError("the fake is not served; use `with FakeOpenRouter() as fake:` or call start()")
+        return f"http://127.0.0.1:{self._server.port}/api/v1"
+
+    def start(self) -> FakeOpenRouter:
+        """Serve in a background thread; return the fake itself.
+
+        Raises:
+            OSError: The port cannot be had.
+            RuntimeError: It is served already.
+
+        """
+        if self._server is not None:
+            raise RuntimeError(f"the fake is already served at {self.base_url}; call stop() first")
+        self._server = Server(self._port, self.reply, self.mark_cancelled)
+        return self
+
+    def stop(self) -> None:
+        """Drop all connections and end the thread, if there is one; what was recorded stays."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def __enter__(self) -> FakeOpenRouter:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()

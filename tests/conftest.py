@@ -1,0 +1,137 @@
+"""Fixtures: the fake service, clients on it, and telemetry kept in memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import or_instrument
+from or_instrument.testing import FakeOpenRouter
+
+HOSTS = ("127.0.0.1", "openrouter.ai")
+
+
+class Telemetry:
+    """What has been recorded so far, on providers of its own."""
+
+    def __init__(self) -> None:
+        self.calls: list[or_instrument.Call] = []
+        self.reader = InMemoryMetricReader()
+        self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.tracer_provider = TracerProvider(shutdown_on_exit=False)
+        self._exporter = InMemorySpanExporter()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+
+    def settle(self) -> Telemetry:
+        """Collect garbage and record what finalisers have left over."""
+        gc.collect()
+        or_instrument.flush()
+        return self
+
+    def spans(self) -> list[ReadableSpan]:
+        """Return the finished spans, oldest first."""
+        return list(self._exporter.get_finished_spans())
+
+    def span(self) -> dict[str, Any]:
+        """Return the attributes of the only span."""
+        (span,) = self.spans()
+        return dict(span.attributes or {})
+
+    def metrics(self) -> dict[str, list[Any]]:
+        """Return the data points of every metric, by name."""
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return {}
+        return {
+            metric.name: list(metric.data.data_points)
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def total(self, name: str, **labels: Any) -> float:
+        """Return the sum over the points of a metric that carry these labels (dots written as two underscores)."""
+        wanted = {key.replace("__", "."): value for key, value in labels.items()}
+        points = [p for p in self.metrics().get(name, []) if wanted.items() <= dict(p.attributes).items()]
+        return sum(point.sum if hasattr(point, "sum") else point.value for point in points)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio; a test that holds for trio too asks for it."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """No test leaves an active span, a patched SDK or a call still to be recorded."""
+    yield
+    or_instrument.uninstrument()
+    gc.collect()
+    or_instrument.flush()
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert "request" not in vars(openai.OpenAI)
+    assert "request" not in vars(openai.AsyncOpenAI)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeOpenRouter]:
+    """Return a running fake service."""
+    with FakeOpenRouter() as service:
+        yield service
+
+
+@pytest.fixture
+def instrumented() -> Iterator[Callable[..., Telemetry]]:
+    """Return a function that instruments with some options and returns the telemetry."""
+    with ExitStack() as stack:
+
+        @contextmanager
+        def instrument(**options: Any) -> Iterator[Telemetry]:
+            telemetry = Telemetry()
+            or_instrument.instrument(
+                **{
+                    "hosts": HOSTS,
+                    "tracer_provider": telemetry.tracer_provider,
+                    "meter_provider": telemetry.meter_provider,
+                    "sinks": [telemetry.calls.append],
+                    **options,
+                }
+            )
+            yield telemetry
+            or_instrument.uninstrument()
+            telemetry.tracer_provider.shutdown()
+            telemetry.meter_provider.shutdown()
+
+        yield lambda **options: stack.enter_context(instrument(**options))
+
+
+@pytest.fixture
+def telemetry(instrumented: Callable[..., Telemetry]) -> Telemetry:
+    """Return the telemetry of the default options."""
+    return instrumented()
+
+
+@pytest.fixture
+def client(fake: FakeOpenRouter) -> Iterator[openai.OpenAI]:
+    """Return a sync client on the fake that does not retry."""
+    with openai.OpenAI(api_key="sk-or-test", base_url=fake.base_url, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+async def aclient(fake: FakeOpenRouter) -> AsyncIterator[openai.AsyncOpenAI]:
+    """Return an async client on the fake that does not retry."""
+    async with openai.AsyncOpenAI(api_key="sk-or-test", base_url=fake.base_url, max_retries=0) as made:
+        yield made

@@ -1,0 +1,100 @@
+"""Facts about the frozen records, and what a call cost."""
+
+from __future__ import annotations
+
+import decimal
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from or_instrument import Call, Failure, Reply, Request, Usage
+
+REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)
+AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False)
+
+
+def test_spend_of_a_call_that_is_not_byok_is_the_cost_alone() -> None:
+    """Upstream is reported for such calls too, where it is part of the cost."""
+    usage = Usage(cost=0.25, is_byok=False, upstream_cost=0.25)
+    assert usage.spend == 0.25
+    assert usage.spend_exact == Decimal("0.25")
+
+
+def test_spend_where_byok_was_not_said_is_the_cost_alone() -> None:
+    """An absent `is_byok` is not a BYOK call."""
+    assert Usage(cost=0.25, upstream_cost=0.25).spend == 0.25
+
+
+def test_spend_of_a_byok_call_adds_the_bill_of_the_provider() -> None:
+    """OpenRouter charged its fee, the provider the inference."""
+    usage = Usage(cost=0.0439847, is_byok=True, upstream_cost=0.879694)
+    assert usage.spend == 0.9236787
+    assert usage.spend_exact == Decimal("0.9236787")
+
+
+def test_spend_is_added_in_decimal_digits() -> None:
+    """0.1 + 0.2 is 0.3, where binary addition says 0.30000000000000004."""
+    assert Usage(cost=0.1, is_byok=True, upstream_cost=0.2).spend == 0.3
+
+
+def test_a_free_byok_call_costs_what_the_provider_bills() -> None:
+    """A cost of 0 is a cost that is known."""
+    assert Usage(cost=0.0, is_byok=True, upstream_cost=0.035002).spend == 0.035002
+
+
+def test_spend_of_a_byok_call_without_upstream_is_unknown() -> None:
+    """The provider's bill is the larger part; without it the sum would be a lie."""
+    usage = Usage(cost=0.01, is_byok=True)
+    assert usage.spend is None
+    assert usage.spend_exact is None
+
+
+@pytest.mark.parametrize("byok", [None, False, True])
+def test_spend_without_a_cost_is_unknown(byok: bool | None) -> None:
+    """What OpenRouter charged is not guessed from the rest."""
+    usage = Usage(is_byok=byok, upstream_cost=0.5)
+    assert usage.spend is None
+    assert usage.spend_exact is None
+
+
+@given(AMOUNTS, AMOUNTS)
+@settings(max_examples=80, deadline=None)
+def test_spend_is_exact_whatever_decimal_context_the_application_has_set(cost: float, upstream: float) -> None:
+    """The application's own precision and traps neither round the sum nor make it raise."""
+    with decimal.localcontext() as context:
+        context.prec = 2
+        context.traps[decimal.Inexact] = True
+        usage = Usage(cost=cost, is_byok=True, upstream_cost=upstream)
+        spend, exact = usage.spend, usage.spend_exact
+    with decimal.localcontext() as context:
+        context.prec = 2000
+        assert exact == Decimal(repr(cost)) + Decimal(repr(upstream))
+        assert spend == float(exact)
+
+
+def test_a_call_shows_the_usage_failure_and_spend_of_its_reply() -> None:
+    """`call.usage` and its like are the reply's own."""
+    usage, failure = Usage(cost=0.5), Failure("server")
+    call = Call(1, REQUEST, Reply(usage=usage, failure=failure), "error", 0, 1.0)
+    assert (call.usage, call.failure, call.spend) == (usage, failure, 0.5)
+
+
+def test_the_spend_of_a_call_without_usage_is_unknown() -> None:
+    """No usage object is not a cost of 0."""
+    assert Call(1, REQUEST, Reply(), "complete", 0, 1.0).spend is None
+
+
+@pytest.mark.parametrize("record", [REQUEST, Usage(), Failure("server"), Reply()], ids=lambda r: type(r).__name__)
+def test_records_are_frozen(record: object) -> None:
+    """What a sink gets, no other sink can change."""
+    with pytest.raises(AttributeError):
+        record.type = "changed"  # type: ignore[attr-defined]
+
+
+def test_an_empty_usage_reports_nothing() -> None:
+    """Every number's default is "not reported", none is 0."""
+    fields = Usage()._asdict()
+    assert (fields.pop("details"), fields.pop("source")) == ({}, "response")
+    assert set(fields.values()) == {None}

@@ -1,0 +1,200 @@
+"""Facts about the usage object, of every endpoint and age."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types import CompletionUsage
+
+from or_instrument import Usage
+from or_instrument._usage import parse_usage
+
+INT64_MAX = 2**63 - 1
+CHAT = {
+    "prompt_tokens": 1200,
+    "completion_tokens": 340,
+    "total_tokens": 1540,
+    "cost": 0.0021,
+    "is_byok": True,
+    "cost_details": {
+        "upstream_inference_cost": 0.042,
+        "upstream_inference_prompt_cost": 0.012,
+        "upstream_inference_completions_cost": 0.03,
+        "server_tool_cost": 0,
+    },
+    "prompt_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 0, "audio_tokens": 5, "video_tokens": 6},
+    "completion_tokens_details": {"reasoning_tokens": 256, "image_tokens": 7, "audio_tokens": 0},
+    "server_tool_use_details": {"web_search_requests": 2, "tool_calls_requested": 3, "tool_calls_executed": 1},
+}
+RESPONSES = {
+    "input_tokens": 1200,
+    "output_tokens": 340,
+    "total_tokens": 1540,
+    "cost": 0.0021,
+    "is_byok": True,
+    "cost_details": {
+        "upstream_inference_cost": 0.042,
+        "upstream_inference_input_cost": 0.012,
+        "upstream_inference_output_cost": 0.03,
+        "server_tool_cost": 0,
+    },
+    "input_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 0, "audio_tokens": 5, "video_tokens": 6},
+    "output_tokens_details": {"reasoning_tokens": 256, "image_tokens": 7, "audio_tokens": 0},
+    "server_tool_use": {"web_search_requests": 2, "tool_calls_requested": 3, "tool_calls_executed": 1},
+}
+PARSED = Usage(
+    input_tokens=1200,
+    output_tokens=340,
+    cache_read_tokens=1000,
+    cache_creation_tokens=0,
+    reasoning_tokens=256,
+    cost=0.0021,
+    is_byok=True,
+    upstream_cost=0.042,
+    upstream_input_cost=0.012,
+    upstream_output_cost=0.03,
+    server_tool_cost=0.0,
+    details={
+        "openrouter.usage.audio_input_tokens": 5,
+        "openrouter.usage.video_input_tokens": 6,
+        "openrouter.usage.image_output_tokens": 7,
+        "openrouter.usage.server_tool_use.web_search_requests": 2,
+        "openrouter.usage.server_tool_use.tool_calls_requested": 3,
+        "openrouter.usage.server_tool_use.tool_calls_executed": 1,
+    },
+)
+
+
+@pytest.mark.parametrize("usage", [CHAT, RESPONSES], ids=["chat", "responses"])
+def test_both_spellings_come_to_the_same(usage: dict[str, object]) -> None:
+    """Chat says prompt and completions where Responses says input and output."""
+    assert parse_usage(usage) == PARSED
+
+
+def test_the_model_of_the_sdk_reads_like_the_json_it_came_from() -> None:
+    """The SDK parses part of the object and keeps OpenRouter's part as extras."""
+    assert parse_usage(CompletionUsage.construct(**CHAT)) == PARSED  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("usage", [None, "free", b"", 3, 0.5, True, [CHAT], (CHAT,), {}, {"unknown": 1}], ids=repr)
+def test_what_is_no_usage_object_is_no_usage(usage: object) -> None:
+    """A list, a string, or an object that says nothing of ours."""
+    assert parse_usage(usage) is None
+
+
+def test_the_old_shape_without_cost_keeps_its_tokens() -> None:
+    """Before usage accounting only tokens were sent: the cost is unknown, not 0."""
+    assert parse_usage({"prompt_tokens": 9, "completion_tokens": 1}) == Usage(input_tokens=9, output_tokens=1)
+
+
+def test_an_embedding_has_no_output_tokens() -> None:
+    """An absent count is not reported; it is not 0."""
+    assert parse_usage({"prompt_tokens": 8, "total_tokens": 8, "cost": 1.2e-7}) == Usage(input_tokens=8, cost=1.2e-7)
+
+
+def test_a_reported_zero_is_zero() -> None:
+    """0 tokens, a cost of 0 and `is_byok: false` were all said."""
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0, "is_byok": False}
+    assert parse_usage(zeros) == Usage(input_tokens=0, output_tokens=0, cost=0.0, is_byok=False)
+
+
+def test_usage_may_consist_of_money_alone() -> None:
+    """Rerank and video report a cost without tokens."""
+    assert parse_usage({"cost": "0.002", "search_units": 1}) == Usage(cost=0.002)
+
+
+@pytest.mark.parametrize(
+    "cost", [None, True, False, math.nan, math.inf, -math.inf, -0.01, "-1", "free", "sNaN", 10**400, [], {}],
+    ids=lambda cost: repr(cost)[:12],
+)  # fmt: skip
+def test_a_cost_that_is_no_money_is_dropped_and_the_rest_kept(cost: object) -> None:
+    """One broken field says nothing about the others."""
+    assert parse_usage({**CHAT, "cost": cost}) == PARSED._replace(cost=None)
+
+
+@pytest.mark.parametrize("cost", [0.0021, "0.0021", "2.1e-3"], ids=repr)
+def test_a_cost_may_be_a_numeric_string(cost: object) -> None:
+    """The same amount in another notation."""
+    assert parse_usage({**CHAT, "cost": cost}) == PARSED
+
+
+@pytest.mark.parametrize("tokens", [None, True, -1, 1.5, "12", INT64_MAX + 1, [], {}], ids=lambda v: repr(v)[:12])
+def test_a_token_count_that_is_none_is_dropped_and_the_rest_kept(tokens: object) -> None:
+    """No count is guessed."""
+    assert parse_usage({**CHAT, "prompt_tokens": tokens}) == PARSED._replace(input_tokens=None)
+    assert parse_usage({**RESPONSES, "output_tokens": tokens}) == PARSED._replace(output_tokens=None)
+
+
+def test_a_token_count_may_be_a_whole_float() -> None:
+    """1200.0 tokens are 1200."""
+    parsed = parse_usage({**CHAT, "prompt_tokens": 1200.0})
+    assert parsed == PARSED
+    assert type(parsed.input_tokens) is int
+
+
+@pytest.mark.parametrize("flag", [None, 0, 1, "true", {}], ids=repr)
+def test_byok_is_known_only_where_it_was_said(flag: object) -> None:
+    """Anything but a bool is as good as absent."""
+    assert parse_usage({**CHAT, "is_byok": flag}) == PARSED._replace(is_byok=None)
+
+
+@pytest.mark.parametrize("details", [None, "x", 3, [], {}], ids=repr)
+def test_half_a_usage_object_keeps_its_half(details: object) -> None:
+    """Details that are null, empty or of another type cost nothing else."""
+    broken = {**CHAT, "cost_details": details, "prompt_tokens_details": details, "completion_tokens_details": details}
+    assert parse_usage({**broken, "server_tool_use_details": details}) == Usage(
+        input_tokens=1200, output_tokens=340, cost=0.0021, is_byok=True
+    )
+
+
+def test_details_are_kept_where_they_are_not_zero() -> None:
+    """Most calls have no audio, image or video, so a 0 of these earns no attribute."""
+    usage = {"prompt_tokens": 1, "prompt_tokens_details": {"audio_tokens": 0, "image_tokens": 4, "video_tokens": None}}
+    assert parse_usage(usage) == Usage(input_tokens=1, details={"openrouter.usage.image_input_tokens": 4})
+
+
+def test_both_names_of_the_server_tool_object_are_read() -> None:
+    """The older name held web searches only; the newer one wins."""
+    old = {"cost": 1, "server_tool_use": {"web_search_requests": 1}}
+    name = "openrouter.usage.server_tool_use.web_search_requests"
+    assert parse_usage(old) == Usage(cost=1.0, details={name: 1})
+    assert parse_usage({**old, "server_tool_use_details": {"web_search_requests": 2}}) == Usage(
+        cost=1.0, details={name: 2}
+    )
+
+
+def test_a_server_tool_that_cost_nothing_is_told_from_none_that_ran() -> None:
+    """`server_tool_cost` is 0 for a tool that settled at 0, and absent where none ran."""
+    assert parse_usage({"cost": 1, "cost_details": {"server_tool_cost": 0}}) == Usage(cost=1.0, server_tool_cost=0.0)
+    assert parse_usage({"cost": 1, "cost_details": {}}) == Usage(cost=1.0)
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["0.1", "sNaN", "-sNaN1", "1e999", "-1", 2**63, 10**400, -0.0])
+)  # fmt: skip
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
+NAMES = {name for usage in (CHAT, RESPONSES) for name in usage}
+INNER_NAMES = sorted({key for usage in (CHAT, RESPONSES) for v in usage.values() if isinstance(v, dict) for key in v})
+OBJECTS = st.dictionaries(st.sampled_from(INNER_NAMES), JSON, max_size=6)
+USAGES = st.dictionaries(st.sampled_from(sorted(NAMES)), JSON | OBJECTS, max_size=10)
+TYPES = {"is_byok": bool, "source": str, "details": dict, **{name: int for name in Usage._fields if "tokens" in name}}
+
+
+@given(JSON | USAGES)
+@settings(max_examples=100, deadline=None)
+def test_any_json_parses_to_numbers_of_the_right_type_and_sign(usage: Any) -> None:
+    """Nothing in a usage object raises, and nothing negative, not finite or of a wrong type comes out."""
+    parsed = parse_usage(usage)
+    for name, value in ({} if parsed is None else parsed._asdict()).items():
+        assert value is None or type(value) is TYPES.get(name, float)
+        if type(value) in (int, float):
+            assert 0 <= value < math.inf
+    for value in () if parsed is None else parsed.details.values():
+        assert type(value) is int
+        assert 0 < value <= INT64_MAX
+    assert parsed is None or parsed.spend is None or parsed.spend >= 0
