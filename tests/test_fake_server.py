@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -49,6 +50,18 @@ def test_stop_leaves_no_thread_and_no_listener() -> None:
         socket.create_connection((str(url.hostname), url.port or 0))
     with pytest.raises(http.client.IncompleteRead):
         reply.read()
+    client.close()
+
+
+def test_stop_leaves_no_transport(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that idles when the fake stops is closed, not left to the collector with its task."""
+    with FakeOpenRouter() as fake:
+        client = connect(fake)
+        client.request("POST", PATH, BODY)
+        client.getresponse().read()
+    gc.collect()
+    assert client.sock.recv(1) == b""
+    assert not caplog.records
     client.close()
 
 

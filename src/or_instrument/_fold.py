@@ -7,7 +7,7 @@ from typing import Final
 
 from or_instrument._failure import failure_of
 from or_instrument._read import get, items, label
-from or_instrument._records import Reply
+from or_instrument._records import Failure, Reply
 from or_instrument._usage import parse_usage
 
 _ERROR: Final = "error"
@@ -55,7 +55,7 @@ class Fold:
         """Return the reply as far as it was seen."""
         failure = failure_of(self._error, self._error_type)
         if failure is None and self._failed:
-            failure = failure_of({}, _ERROR)
+            failure = Failure(_ERROR)
         return Reply(
             self._id,
             self._model,

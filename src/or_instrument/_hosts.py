@@ -73,7 +73,7 @@ class Hosts:
         return endpoint
 
     def _resolve(self, url: URL) -> Endpoint | None:
-        host = url.host.lower()
+        host = url.host.lower().rstrip(".")
         port = url.port or _DEFAULT_PORTS.get(url.scheme, 443)
         if any(_is_within(host, name) for name in self._named):
             return Endpoint(host, port, OPENROUTER, is_named=True)

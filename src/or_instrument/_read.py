@@ -10,7 +10,6 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 
 _log = logging.getLogger("or_instrument")
 _INT64_MAX = 2**63 - 1
@@ -39,7 +38,11 @@ def items(value: object) -> Sequence[object]:
 
 def label(value: object) -> str | None:
     """Return a non-empty string, cut to a length that an attribute can bear."""
-    return value[:_LABEL_LENGTH] if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    text = value[:_LABEL_LENGTH]
+    # JSON may escape half a surrogate pair, over which an exporter would lose its whole batch.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def code(value: object) -> str | None:
@@ -69,19 +72,19 @@ def amount(value: object) -> float | None:
     """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
     if value is None:
         return None
-    usd = value if type(value) is float else _decimal(value)
+    usd = value if type(value) is float else _number(value)
     if usd is not None and 0.0 <= usd < math.inf:
         return usd
     _log_dropped("amount", value)
     return None
 
 
-def _decimal(value: object) -> float | None:
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return float(Decimal(value))
-    except (InvalidOperation, OverflowError):
+        return float(value)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Literal, NamedTuple, TypeAlias
+from decimal import Context, Decimal
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
 """What OpenTelemetry takes as the value of a span attribute."""
@@ -13,6 +13,8 @@ Outcome: TypeAlias = Literal["complete", "closed", "abandoned", "cancelled", "er
 """How a call ended. Only `error` is an error; `closed`, `abandoned` and `cancelled` are the user's choice."""
 
 NOTHING: Mapping[str, AttributeValue] = {}
+_EXACT: Final = Context(prec=700, traps=[])
+"""Adds any two doubles without rounding, whatever precision and traps the application has set for itself."""
 
 
 class Request(NamedTuple):
@@ -76,7 +78,7 @@ class Usage(NamedTuple):
             return None
         if not self.is_byok:
             return exact(self.cost)
-        return None if self.upstream_cost is None else exact(self.cost) + exact(self.upstream_cost)
+        return None if self.upstream_cost is None else _EXACT.add(exact(self.cost), exact(self.upstream_cost))
 
 
 class Failure(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -48,8 +49,9 @@ def describe(
 ) -> Request:
     """Return the `Request` for a body that goes to an endpoint."""
     parameters: dict[str, AttributeValue] = {}
-    for name in body.keys() & _READERS.keys():
-        _READERS[name](body[name], parameters)
+    for name, value in body.items():
+        if (read := _READERS.get(name)) is not None:
+            read(value, parameters)
     return Request(
         operation,
         endpoint.provider,
@@ -78,7 +80,7 @@ _Reader = Callable[[object, dict[str, AttributeValue]], None]
 
 def _real(attribute: str) -> _Reader:
     def read(value: object, parameters: dict[str, AttributeValue]) -> None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             parameters[attribute] = float(value)
 
     return read

@@ -1,0 +1,60 @@
+"""The matrix: SDK versions with their HTTP libraries, Python versions, and the frameworks that sit on the SDK.
+
+    nox -f .ci/noxfile.py --list
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent.parent
+CORE_TESTS = (
+    "tests/test_sdk_contract.py",
+    "tests/test_recorded.py",
+    "tests/test_shapes.py",
+    "tests/test_endings.py",
+    "tests/test_aendings.py",
+    "tests/test_errors_over_http.py",
+    "tests/test_patch.py",
+)
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# httpx 0.28 dropped an argument that these versions of the SDK still pass.
+SDKS = {
+    "1.40.0": ("httpx<0.28",),
+    "1.66.0": (),
+    "1.99.0": (),
+    "2.0.0": (),
+    "2.54.0": (),
+    "3.0.0": (),
+    "newest": (),
+}
+OLDEST = ("opentelemetry-api==1.30.0", "opentelemetry-sdk==1.30.0", "wrapt==1.17.0")
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+
+
+def _install(session: nox.Session, *packages: str) -> None:
+    session.chdir(ROOT)
+    session.install(".", *packages)
+
+
+def _sdk(version: str) -> tuple[str, ...]:
+    return ("openai<4",) if version == "newest" else (f"openai=={version}", *SDKS[version])
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("openai", SDKS)
+def sdk(session: nox.Session, openai: str) -> None:
+    """Every supported SDK on every supported Python: the shapes, endings and errors of calls."""
+    _install(session, *_sdk(openai), "pytest>=9", "anyio", "hypothesis", "trio")
+    session.run("pytest", "-q", *CORE_TESTS, *session.posargs)
+
+
+@nox.session(python="3.10")
+def oldest(session: nox.Session) -> None:
+    """The oldest of everything that is supported, together."""
+    _install(session, *_sdk("1.40.0"), *OLDEST, "pytest>=9", "anyio", "hypothesis", "trio")
+    session.run("pytest", "-q", *CORE_TESTS, *session.posargs)

@@ -1,0 +1,117 @@
+"""What the benchmarks share: workers driven line by line, a table, and a JSON file of the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parent / "src"
+
+
+def child_environment(**variables: str) -> dict[str, str]:
+    """Return the environment of a measured process: this checkout's package, and the same hash seed for all."""
+    path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", **variables}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured number. `met` is None where there is no target."""
+
+    subject: str
+    measure: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    target: str = ""
+    met: bool | None = None
+
+
+class Worker:
+    """A live subprocess that answers one JSON line with one JSON line. It prints `ready` when it is set up.
+
+    Raises:
+        RuntimeError: the process ended instead of answering; its own error is on stderr.
+
+    """
+
+    def __init__(self, script: str, *arguments: str, python: str = sys.executable, **variables: str) -> None:
+        self._process = subprocess.Popen(
+            [python, "-W", "ignore", str(HERE / script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=child_environment(**variables),
+        )
+        self._name = " ".join([script, *arguments])
+
+    def wait_ready(self) -> None:
+        """Skip what plugins print at start, up to the line `ready`."""
+        while self._read() != "ready":
+            pass
+
+    def ask(self, **request: object) -> Any:
+        """Send one request and wait for its answer."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._read())
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._name} ended with exit code {self._process.wait()}; its error is above")
+        return line.strip()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.communicate()
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print the rows as a table: rich where it is installed, else plain text."""
+    head = ("subject", "measure", "value", "ratio", "target", "met")
+    lines = [_cells(row) for row in rows]
+    try:
+        from rich.console import Console  # noqa: PLC0415 - optional
+        from rich.table import Table  # noqa: PLC0415
+    except ImportError:
+        widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
+        for line in [(title,), head, *lines]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip())
+        return
+    table = Table(*head, title=title)
+    for line in lines:
+        table.add_row(*line)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    met = {None: "", True: "yes", False: "NO"}[row.met]
+    return row.subject, row.measure, f"{row.value:,.3f} {row.unit}", ratio, row.target, met
+
+
+def save(path: Path | None, rows: Sequence[Row], **about: object) -> None:
+    """Write the rows as JSON, next to what they were measured on. No path, no file."""
+    if path:
+        about = {"python": sys.version.split()[0], **about}
+        path.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")

@@ -1,0 +1,177 @@
+"""What is compared: the same three calls, made plainly, by a hand-written recorder, or with a plugin switched on."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from _canned import EMBEDDING_MODEL, MODEL
+from openai import OpenAI, Stream
+from openai._models import FinalRequestOptions
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
+from opentelemetry import context, trace
+from opentelemetry.metrics import Histogram, Meter, MeterProvider
+from opentelemetry.trace import Span, SpanKind, TracerProvider
+
+SHORT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello"}]
+LARGE: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello " * 100_000}]
+OPTIONS = FinalRequestOptions.construct(
+    method="post", url="/chat/completions", json_data={"messages": SHORT, "model": MODEL}
+)
+
+
+class Calls:
+    """The calls of an application that records nothing itself."""
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+
+    def chat(self) -> None:
+        self._client.chat.completions.create(messages=SHORT, model=MODEL, temperature=0.5, max_tokens=64)
+
+    def large(self) -> None:
+        self._client.chat.completions.create(messages=LARGE, model=MODEL, temperature=0.5, max_tokens=64)
+
+    def open(self) -> Stream[ChatCompletionChunk]:
+        create = self._client.chat.completions.create
+        return create(messages=SHORT, model=MODEL, temperature=0.5, max_tokens=64, stream=True)
+
+    def stream(self) -> None:
+        for _ in self.open():
+            pass
+
+    def request(self) -> None:
+        self._client.request(ChatCompletion, OPTIONS)
+
+    def embeddings(self) -> None:
+        self._client.embeddings.create(input="hello", model=EMBEDDING_MODEL, encoding_format="float")
+
+
+_START: dict[str, str | int] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openrouter",
+    "gen_ai.request.model": MODEL,
+    "server.address": "openrouter.ai",
+    "server.port": 443,
+}
+_COST: dict[str, str | int | float | bool | list[str]] = {
+    "gen_ai.response.id": "gen-1790000000-abcdefghijklmnopqrst",
+    "gen_ai.response.model": MODEL,
+    "gen_ai.usage.input_tokens": 194,
+    "openrouter.usage.cost": 0.0012,
+    "openrouter.usage.is_byok": False,
+    "openrouter.usage.spend": 0.0012,
+    "gen_ai.usage.cost": 0.0012,
+    "openrouter.usage.source": "response",
+    "openrouter.provider.name": "OpenAI",
+}
+_CHAT: dict[str, str | int | float | bool | list[str]] = {
+    **_COST,
+    "gen_ai.request.temperature": 0.5,
+    "gen_ai.request.max_tokens": 64,
+    "gen_ai.response.finish_reasons": ["stop"],
+    "gen_ai.usage.output_tokens": 25,
+    "gen_ai.usage.cache_read.input_tokens": 128,
+    "gen_ai.usage.reasoning.output_tokens": 0,
+    "openrouter.usage.cost_details.upstream_inference_cost": 0.0012,
+    "openrouter.response.native_finish_reasons": ["stop"],
+}
+_LABELS: dict[str, str | bool] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openrouter",
+    "gen_ai.request.model": MODEL,
+    "gen_ai.response.model": MODEL,
+    "openrouter.provider.name": "OpenAI",
+    "openrouter.usage.is_byok": False,
+}
+_INPUT = {**_LABELS, "gen_ai.token.type": "input"}
+_OUTPUT = {**_LABELS, "gen_ai.token.type": "output"}
+_SECONDS = [0.01 * 2**n for n in range(14)]
+_TOKENS = [4.0**n for n in range(14)]
+_USD = [step * 10.0**power for power in range(-6, 3) for step in (1, 2.5, 5)][:-2]
+
+
+class Recorder(Calls):
+    """What a careful engineer would write by hand: the OpenTelemetry calls alone, with constant values."""
+
+    def __init__(self, client: OpenAI, tracers: TracerProvider, meters: MeterProvider) -> None:
+        super().__init__(client)
+        self._tracer = tracers.get_tracer("recorder")
+        meter = meters.get_meter("recorder")
+        self._duration = _histogram(meter, "gen_ai.client.operation.duration", "s", _SECONDS)
+        self._first = _histogram(meter, "gen_ai.client.operation.time_to_first_chunk", "s", _SECONDS)
+        self._tokens = _histogram(meter, "gen_ai.client.token.usage", "{token}", _TOKENS)
+        self._cost = _histogram(meter, "gen_ai.usage.cost", "USD", _USD)
+
+    def chat(self) -> None:
+        self._record(super().chat, _CHAT, output=True)
+
+    def large(self) -> None:
+        self._record(super().large, _CHAT, output=True)
+
+    def stream(self) -> None:
+        self._record(super().stream, _CHAT, output=True, first=True)
+
+    def embeddings(self) -> None:
+        self._record(super().embeddings, _COST, output=False)
+
+    def _record(
+        self,
+        call: Callable[[], None],
+        attributes: dict[str, str | int | float | bool | list[str]],
+        *,
+        output: bool,
+        first: bool = False,
+    ) -> None:
+        began = time.perf_counter()
+        span: Span = self._tracer.start_span(f"chat {MODEL}", kind=SpanKind.CLIENT, attributes=_START)
+        around = trace.set_span_in_context(span)
+        token = context.attach(around)
+        try:
+            call()
+        finally:
+            context.detach(token)
+        span.set_attributes(attributes)
+        self._duration.record(time.perf_counter() - began, _LABELS, context=around)
+        self._tokens.record(194, _INPUT, context=around)
+        if output:
+            self._tokens.record(25, _OUTPUT, context=around)
+        if first:
+            span.set_attribute("gen_ai.response.time_to_first_chunk", 0.2)
+            self._first.record(0.2, _LABELS, context=around)
+        self._cost.record(0.0012, _LABELS, context=around)
+        span.end()
+
+
+def _histogram(meter: Meter, name: str, unit: str, boundaries: list[float]) -> Histogram:
+    return meter.create_histogram(name, unit=unit, explicit_bucket_boundaries_advisory=boundaries)
+
+
+def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvider) -> Calls:
+    """Return the calls of one subject, its plugin switched on in this process.
+
+    Raises:
+        LookupError: the environment holds no instrumentor for the OpenAI SDK.
+
+    """
+    if name == "recorder":
+        return Recorder(client, tracers, meters)
+    if name.startswith("or_instrument"):
+        importlib.import_module("or_instrument").instrument(tracer_provider=tracers, meter_provider=meters)
+        if name.endswith("suppressed"):
+            context.attach(context.set_value("suppress_instrumentation", True))
+    elif name == "logfire":
+        importlib.import_module("logfire").instrument_openai(client)
+    elif not name.startswith("plain"):
+        _instrumentor().instrument(tracer_provider=tracers, meter_provider=meters)
+    return Calls(client)
+
+
+def _instrumentor() -> Any:
+    found = [entry for entry in entry_points(group="opentelemetry_instrumentor") if entry.name == "openai"]
+    if not found:
+        raise LookupError("no instrumentor named 'openai' is installed here; run overhead.py --make-peers DIR first")
+    return found[0].load()()
