@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import hypothesis  # noqa: F401 - trio warns where it comes first
 import openai
 import pytest
 from opentelemetry import trace
@@ -20,6 +21,12 @@ import or_instrument
 from or_instrument.testing import FakeOpenRouter
 
 HOSTS = ("127.0.0.1", "openrouter.ai")
+
+
+def pytest_collection_finish() -> None:
+    """Take all that is imported by now out of the collector's sight: a full collection then takes no time."""
+    gc.collect()
+    gc.freeze()
 
 
 class Telemetry:

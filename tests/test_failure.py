@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from or_instrument import Failure
 from or_instrument._failure import class_name, failure_of, failure_of_exception
 
-SECRET = "the prompt was: SECRET"
+SECRET = "the prompt was: SECRET"  # noqa: S105 - stands for a prompt
 
 
 class Response:
@@ -24,7 +24,7 @@ class Response:
         self.headers = headers
 
 
-class Status(Exception):
+class Status(Exception):  # noqa: N818 - named like what it stands for
     """Looks like the SDK's `APIStatusError`."""
 
     def __init__(self, status: object, body: object, headers: object = None) -> None:
@@ -141,7 +141,9 @@ def test_retry_after_is_read_wherever_it_stands(sent: Status) -> None:
     assert failure_of_exception(sent).retry_after == 7.0
 
 
-@pytest.mark.parametrize("wait", ["soon", "-1", -1, True, math.nan, math.inf, 10**400, None, [3]], ids=lambda w: repr(w)[:9])
+@pytest.mark.parametrize(
+    "wait", ["soon", "-1", -1, True, math.nan, math.inf, 10**400, None, [3]], ids=lambda w: repr(w)[:9]
+)
 def test_a_wait_that_is_no_number_of_seconds_is_dropped(wait: object) -> None:
     """No date, bool, infinity or negative is a wait."""
     assert failure_of_exception(Status(429, error(), {"retry-after": wait})).retry_after is None
@@ -154,11 +156,15 @@ def test_a_wait_of_zero_is_kept() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=80),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["code", "metadata", "error_type", "headers", "retry-after", "availability", "retry_after"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["code", "metadata", "error_type", "headers", "retry-after", "availability", "retry_after"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=8,
 )
@@ -176,3 +182,9 @@ def test_any_json_gives_a_failure_of_short_codes(sent: object, kind: object, hea
         assert all(text is None or " " not in text for text in (failure.type, failure.code, failure.limit_source))
         assert failure.type
         assert failure.retry_after is None or 0 <= failure.retry_after < math.inf
+
+
+def test_the_error_type_beside_the_error_of_an_http_body_is_taken() -> None:
+    """The SDK's exception shows the inner object only, so it is handed in."""
+    failure = failure_of_exception(Status(400, {"code": "invalid_prompt"}), "invalid_request")
+    assert failure == Failure("invalid_request", "invalid_prompt", "invalid_request", status_code=400)

@@ -31,7 +31,9 @@ def test_a_host_and_its_subdomains_are_recorded(host: str) -> None:
     assert endpoint == Endpoint(host.lower().rstrip("."), 443, "openrouter", is_named=True)
 
 
-@pytest.mark.parametrize("host", ["evilopenrouter.ai", "openrouter.ai.evil.com", "openrouter.aix", "api.openai.com", ""])
+@pytest.mark.parametrize(
+    "host", ["evilopenrouter.ai", "openrouter.ai.evil.com", "openrouter.aix", "api.openai.com", ""]
+)
 def test_a_host_that_only_looks_like_it_is_not(host: str) -> None:
     """Names are matched on the dot."""
     assert DEFAULT.endpoint(Address("https", host)) is None

@@ -14,11 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import BaseModel
 
-from or_instrument._read import amount, code, count, flag, get, items, label
+from or_instrument._read import amount, code, count, fields, flag, get, items, label
 
 INT64_MAX = 2**63 - 1
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["sNaN", "NaN", "-1", "1e999"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["sNaN", "NaN", "-1", "1e999"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
@@ -57,6 +62,24 @@ def test_get_sees_no_methods_of_a_model() -> None:
 def test_get_finds_nothing_in_what_has_no_fields(source: object) -> None:
     """A number or a string where an object was due has no fields, and is no error."""
     assert get(source, "cost") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"a": 1}, {"a": 1}),
+        (Model.construct(cost=0.5), {"declared": 1, "cost": 0.5}),
+        (Model.construct(), {"declared": 1}),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        (None, {}),
+        ("text", {}),
+        ([1], {}),
+    ],
+    ids=["dict", "model with extras", "model", "mapping", "none", "string", "list"],
+)
+def test_fields_are_all_of_them_at_once(source: object, expected: object) -> None:
+    """Of dicts, mappings and models; what has no fields has none."""
+    assert fields(source) == expected
 
 
 def test_items_are_those_of_a_list() -> None:

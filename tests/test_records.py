@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument import Call, Failure, Reply, Request, Usage
+from or_instrument import BudgetExceeded, Call, Failure, LookupFailed, Reply, Request, Usage
 
 REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)
 AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False)
@@ -98,3 +98,35 @@ def test_an_empty_usage_reports_nothing() -> None:
     fields = Usage()._asdict()
     assert (fields.pop("details"), fields.pop("source")) == ({}, "response")
     assert set(fields.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply("gen-1"), "gen-1"),
+        (Reply("gen-1", generation_id="gen-2"), "gen-2"),
+        (Reply("chatcmpl-1"), None),
+        (Reply(), None),
+    ],
+    ids=["body", "header first", "another's id", "none"],
+)
+def test_the_generation_id_is_the_header_s_or_the_reply_s_own(reply: Reply, expected: str | None) -> None:
+    """An id that OpenRouter did not give cannot be looked up there."""
+    assert Call(1, REQUEST, reply, "complete", 0, 1.0).generation_id == expected
+
+
+def test_budget_exceeded_tells_scope_amounts_and_what_to_do() -> None:
+    """In exact amounts."""
+    error = BudgetExceeded("nightly", Decimal("0.30"), Decimal("0.25"))
+    assert (error.name, error.spent_usd, error.limit_usd) == ("nightly", Decimal("0.30"), Decimal("0.25"))
+    assert str(error).startswith("track('nightly') has spent 0.30 USD of its limit of 0.25 USD; the call was not sent.")
+    assert "Raise limit_usd" in str(error)
+    assert str(BudgetExceeded("", Decimal(1), Decimal(1))).startswith("this track() scope has spent 1 USD")
+
+
+def test_lookup_failed_tells_what_was_asked_how_often_and_the_last_answer() -> None:
+    """And a hint where there is one."""
+    error = LookupFailed("GET /key", 3, "HTTP 401", "Check the key.")
+    assert str(error) == "GET /key was asked 3 times; the last answer was HTTP 401. Check the key."
+    assert (error.question, error.attempts, error.last_answer) == ("GET /key", 3, "HTTP 401")
+    assert str(LookupFailed("GET /key", 1, "HTTP 500")) == "GET /key was asked once; the last answer was HTTP 500."

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from or_instrument import Request
 from or_instrument._hosts import Endpoint
 from or_instrument._request import _READERS, describe, operation_of, with_usage_option
 
@@ -60,8 +61,8 @@ def test_other_paths_are_not_recorded(url: str) -> None:
 def test_a_request_says_what_was_asked_and_where() -> None:
     """Model, endpoint, stream and the scope's attributes are taken as they are."""
     request = describe(ENDPOINT, "chat", {"model": "acme/large:nitro"}, stream=True, attributes={"team": "search"})
-    assert request == (
-        *("chat", "openrouter", "acme/large:nitro", "openrouter.ai", 443, True, {}, {"team": "search"}),
+    assert request == Request(
+        "chat", "openrouter", "acme/large:nitro", "openrouter.ai", 443, stream=True, attributes={"team": "search"}
     )
 
 
@@ -136,7 +137,7 @@ def test_a_parameter_of_another_type_is_left_out(field: str, value: object) -> N
 
 def test_content_is_never_read() -> None:
     """Prompts, tools, files and user names stay out, whatever field of the body they are in."""
-    secret = "SECRET"
+    secret = "SECRET"  # noqa: S105 - stands for a prompt
     body = {
         "messages": [{"role": "user", "content": secret}],
         "input": secret,

@@ -1,0 +1,100 @@
+"""The command line and its demo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import or_instrument
+from or_instrument import _cli, _demo, _demo_calls, _extras
+from or_instrument.testing import FakeOpenRouter
+
+
+@pytest.fixture
+def recording() -> tuple[FakeOpenRouter, _demo.Recording]:
+    """Return what the demo recorded, and the fake that charged for it."""
+    with FakeOpenRouter(prices=_demo_calls.PRICES) as fake:
+        fake.script(*(step.answer for step in _demo_calls.STEPS))
+        place = _demo.Place("the fake", fake.base_url, "sk-or-test", _demo_calls.STEPS)
+        return fake, _demo.record(place, "none")
+
+
+def test_the_demo_records_each_call_once(recording: tuple[FakeOpenRouter, _demo.Recording]) -> None:
+    """Each step of the demo is one call, in order, and one span under the root."""
+    _fake, (calls, spans) = recording
+
+    assert [call.request.model for call in calls] == [step.model for step in _demo_calls.STEPS]
+    assert len(spans) == len(calls) + 1
+    assert len({span.context.trace_id for span in spans}) == 1
+
+
+def test_the_demo_shows_what_was_charged(recording: tuple[FakeOpenRouter, _demo.Recording]) -> None:
+    """The demo's spend is what the fake charged, but for the broken-off stream, whose cost nobody told it."""
+    fake, (calls, _spans) = recording
+    unknown = [call for call in calls if call.missing is not None]
+    (broken_off,) = (call for call in unknown if call.outcome == "closed")
+    untold = Decimal(str(fake.generations[broken_off.reply.id or ""]["total_cost"]))
+
+    known = sum(call.usage.spend_exact for call in calls if call.usage and call.usage.spend_exact is not None)
+
+    assert known == fake.spend_usd - untold
+    assert [call.missing for call in unknown] == ["rejected", "closed"]
+
+
+def test_the_command_prints_tables_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`or-instrument demo` prints the calls, the trace and the totals, and draws the same on request."""
+    picture = tmp_path / "demo.svg"
+
+    assert _cli.main(["demo", "--svg", str(picture)]) == 0
+
+    printed = capsys.readouterr().out
+    for expected in ("own key (BYOK)", "or-instrument demo", "Totals by model", "0.008505", "rate_limit_exceeded"):
+        assert expected in printed
+    assert "0.008505" in picture.read_text(encoding="utf-8")
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m or_instrument` is the same command."""
+    command = [sys.executable, "-m", "or_instrument", "--version"]
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert printed.strip() == or_instrument.__version__
+
+
+def test_live_without_a_key_says_which_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--live` without a key names the variable and exits with 2."""
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+
+    assert _cli.main(["demo", "--live", "openai/gpt-5-mini"]) == 2
+    assert "OPENROUTER_API_KEY" in capsys.readouterr().err
+
+
+def test_live_calls_the_service_with_the_key(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenRouter) -> None:
+    """`--live MODEL` makes only calls that any chat model takes, with the user's key."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-live")
+    monkeypatch.setattr(_demo, "LIVE_URL", fake.base_url)
+
+    assert _cli.main(["demo", "--live", "acme/model"]) == 0
+
+    assert {request.headers["authorization"] for request in fake.requests} == {"Bearer sk-or-live"}
+    assert {request.json["model"] for request in fake.requests if isinstance(request.json, dict)} == {"acme/model"}
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without rich, the command says how to get it."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+
+    assert _cli.main(["demo"]) == 2
+    assert "or-instrument[cli]" in capsys.readouterr().err
+
+
+def test_an_extra_that_is_there_is_imported() -> None:
+    """`require` returns the module."""
+    assert _extras.require("json", "cli") is sys.modules["json"]

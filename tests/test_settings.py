@@ -1,0 +1,228 @@
+"""Facts about the options: keyword, then variable, then default; what is wrong, and what then."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from or_instrument import Call, ConfigError
+from or_instrument._settings import (
+    _OPTIONS,
+    Settings,
+    checked_redact,
+    checked_sinks,
+    enabled,
+    explain,
+    refuse_unknown,
+    resolve,
+)
+
+WARNED = logging.WARNING
+EXAMPLES: list[tuple[str, str, object, object]] = [
+    ("hosts", "a.example, b.example", ["a.example", "b.example"], ("a.example", "b.example")),
+    ("inject_usage", "no", False, False),
+    ("spans", " OFF ", "off", "off"),
+    ("metrics", "0", False, False),
+    ("metric_attributes", "feature,tenant,feature", ["feature", "tenant"], ("feature", "tenant")),
+    ("cost_aliases", "operation.cost,", ["operation.cost"], ("operation.cost",)),
+]
+"""Option, variable's text, the same as a keyword, what both come to."""
+
+WRONG: list[tuple[str, object]] = [
+    ("hosts", []),
+    ("hosts", ["https://openrouter.ai"]),
+    ("hosts", ["openrouter.ai:443"]),
+    ("hosts", ["openrouter.ai/api"]),
+    ("hosts", ["*.openrouter.ai"]),
+    ("hosts", [7]),
+    ("hosts", 7),
+    ("inject_usage", "maybe"),
+    ("inject_usage", 1),
+    ("spans", "none"),
+    ("spans", True),
+    ("metrics", "sometimes"),
+    ("metrics", []),
+    ("metric_attributes", 7),
+    ("metric_attributes", [None]),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "keyword", "expected"), EXAMPLES, ids=lambda value: str(value)[:24])
+def test_an_option_is_set_by_keyword_or_variable(name: str, text: str, keyword: object, expected: object) -> None:
+    """Both ways come to the same; alone it differs from the default."""
+    assert getattr(resolve({name: keyword}, {}), name) == expected
+    assert getattr(resolve({}, {_OPTIONS[name].variable: text}), name) == expected
+    assert getattr(Settings(), name) != expected
+
+
+@pytest.mark.parametrize(("name", "text", "keyword", "expected"), EXAMPLES, ids=lambda value: str(value)[:24])
+def test_the_keyword_wins_over_the_variable(name: str, text: str, keyword: object, expected: object) -> None:
+    """Even where it is the default."""
+    default = getattr(Settings(), name)
+    assert getattr(resolve({name: default}, {_OPTIONS[name].variable: text}), name) == default
+    assert getattr(resolve({name: keyword}, {_OPTIONS[name].variable: "?!"}), name) == expected
+
+
+def test_without_keyword_and_variable_there_are_the_defaults() -> None:
+    """`None` is a keyword that was not given, a blank variable one that was not set."""
+    blank = {option.variable: " " for option in _OPTIONS.values()}
+    assert resolve(dict.fromkeys(_OPTIONS), blank) == Settings()
+    assert Settings()[:4] == (("openrouter.ai",), True, "own", True)
+
+
+def test_every_option_has_its_setting_and_variable() -> None:
+    """No option is read into nothing, and no two from one variable."""
+    assert set(_OPTIONS) == set(Settings._fields)
+    assert len({option.variable for option in _OPTIONS.values()}) == len(_OPTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(_OPTIONS))
+def test_the_default_of_every_option_is_allowed(name: str) -> None:
+    """Who writes it out changes nothing."""
+    assert resolve({name: getattr(Settings(), name)}, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [*WRONG, *((name, object()) for name in sorted(_OPTIONS))], ids=lambda value: str(value)[:20]
+)
+def test_a_wrong_keyword_is_refused(name: str, value: object) -> None:
+    """The error names the option, the value and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        resolve({name: value}, {})
+    assert str(caught.value) == f"{name}={value!r} is not allowed; allowed: {_OPTIONS[name].allowed}"
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("hosts", "https://openrouter.ai"),
+        ("hosts", ","),
+        ("hosts", "*.openrouter.ai"),
+        ("inject_usage", "maybe"),
+        ("spans", "none"),
+        ("metrics", "2"),
+    ],
+)
+def test_a_wrong_variable_is_one_warning_and_the_default(
+    name: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Telemetry never stops a service from starting."""
+    option = _OPTIONS[name]
+    assert resolve({}, {option.variable: text}) == Settings()
+    (record,) = caplog.records
+    assert record.levelno == WARNED
+    assert record.getMessage() == (
+        f"{option.variable}={text!r} is not allowed (allowed: {option.allowed}); the default is used"
+    )
+
+
+def test_one_wrong_variable_leaves_the_others_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is read by itself."""
+    environ = {"OR_INSTRUMENT_SPANS": "?", "OR_INSTRUMENT_METRICS": "false", "PATH": "x"}
+    assert resolve({}, environ) == Settings(metrics=False)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("word", ["true", "1", "yes", "on", "TRUE", " On "])
+def test_words_that_switch_on(word: str) -> None:
+    """In any case, with blanks around."""
+    assert resolve({"metrics": word}, {}).metrics is True
+    assert enabled({"OR_INSTRUMENT_ENABLED": word}) is True
+
+
+@pytest.mark.parametrize("word", ["false", "0", "no", "off", "FALSE", " Off "])
+def test_words_that_switch_off(word: str) -> None:
+    """In any case, with blanks around."""
+    assert resolve({"metrics": word}, {}).metrics is False
+    assert enabled({"OR_INSTRUMENT_ENABLED": word}) is False
+
+
+@pytest.mark.parametrize("environ", [{}, {"OR_INSTRUMENT_ENABLED": ""}, {"OR_INSTRUMENT_ENABLED": "  "}], ids=str)
+def test_the_master_switch_may_say_nothing(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """Unset is neither on nor off."""
+    assert enabled(environ) is None
+    assert caplog.records == []
+
+
+def test_a_master_switch_that_nobody_understands_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It names the variable."""
+    assert enabled({"OR_INSTRUMENT_ENABLED": "perhaps"}) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "OR_INSTRUMENT_ENABLED='perhaps' is not allowed (allowed: true or false); ignored"
+    ]
+
+
+def test_an_option_that_there_is_not_is_refused() -> None:
+    """With those that there are."""
+    with pytest.raises(ConfigError, match=r"^there is no option metric \(given: True\); allowed: hosts, metrics$"):
+        refuse_unknown({"metric": True}, ("metrics", "hosts"))
+    refuse_unknown({}, ("metrics",))
+
+
+def test_sinks_are_callables() -> None:
+    """A list of them, or one that was given alone and is no list."""
+
+    def sink(_call: Call) -> None:
+        """Take a call."""
+
+    assert checked_sinks(()) == ()
+    assert checked_sinks([sink]) == (sink,)
+    for wrong in ([sink, "print"], 7, "ab"):
+        with pytest.raises(ConfigError, match="a list of callables that take one Call"):
+            checked_sinks(wrong)
+
+
+@pytest.mark.parametrize(("name", "least"), [("content_limit", 256), ("metric_values_limit", 1)])
+def test_limits_are_whole_numbers(name: str, least: int) -> None:
+    """As a number or as its digits, from the least on."""
+    assert getattr(resolve({name: least}, {}), name) == least
+    assert getattr(resolve({}, {_OPTIONS[name].variable: str(least)}), name) == least
+    for wrong in (least - 1, str(least - 1), True, 300.5, "300.5", "many"):
+        with pytest.raises(ConfigError, match=name):
+            resolve({name: wrong}, {})
+
+
+def test_variables_can_be_explained() -> None:
+    """What each is set to, and where that is not allowed, what is."""
+    told = explain({"OR_INSTRUMENT_SPANS": "none", "OR_INSTRUMENT_METRICS": " off ", "OR_INSTRUMENT_ENABLED": "?"})
+    assert told["OR_INSTRUMENT_SPANS"] == ("none", _OPTIONS["spans"].allowed)
+    assert told["OR_INSTRUMENT_METRICS"] == ("off", None)
+    assert told["OR_INSTRUMENT_ENABLED"] == ("?", "true or false")
+    assert told["OR_INSTRUMENT_HOSTS"] == (None, None)
+    assert len(told) == len(_OPTIONS) + 1
+
+
+def test_redact_is_a_callable_or_none() -> None:
+    """What cannot be called cannot redact."""
+    assert checked_redact(None) is None
+    assert checked_redact(str.upper) is str.upper
+    with pytest.raises(ConfigError, match="redact='upper' is not allowed; allowed: a callable"):
+        checked_redact("upper")
+
+
+VALUES: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(_OPTIONS)), VALUES))
+@settings(max_examples=60, deadline=None)
+def test_any_keyword_is_taken_or_refused_with_a_config_error(keywords: dict[str, Any]) -> None:
+    """No other exception comes out, and what is taken is hashable."""
+    with suppress(ConfigError):
+        hash(resolve(keywords, {}))
+
+
+@given(st.dictionaries(st.sampled_from([option.variable for option in _OPTIONS.values()]), st.text(max_size=12)))
+@settings(max_examples=60, deadline=None)
+def test_no_variable_raises(environ: dict[str, str]) -> None:
+    """Whatever somebody has written into it."""
+    hash(resolve({}, environ))
