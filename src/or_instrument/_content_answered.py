@@ -1,0 +1,95 @@
+"""Folds what was answered, whole or in the chunks and events of a stream, into one message a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from or_instrument._content_items import item_parts
+from or_instrument._content_message import Draft
+from or_instrument._content_text import Item, plain
+from or_instrument._read import get, items
+
+_ASSISTANT: Final = "assistant"
+_FINISH_WORDS: Final = {"tool_calls": "tool_call", "function_call": "tool_call"}
+_DELTAS: Final = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning_summary_text.delta": "reasoning",
+}
+
+
+class Answer:
+    """What has been said so far, as dicts or as the SDK's models; holds texts, not the chunks."""
+
+    __slots__ = ("_choices", "_done", "_drafts", "_output")
+
+    def __init__(self) -> None:
+        self._choices: dict[int, Draft] = {}
+        self._drafts: dict[int, Draft] = {}
+        self._done: dict[int, list[Item]] = {}
+        self._output: list[Item] = []
+
+    def see(self, chunk: object) -> None:
+        """Take in a body, a chunk or an event."""
+        choices = get(chunk, "choices")
+        if choices is not None:
+            for position, choice in enumerate(items(choices)):
+                self._see_choice(position, choice)
+            return
+        kind = get(chunk, "type")
+        if isinstance(kind, str):
+            self._see_event(kind, chunk)
+        body = get(chunk, "response")
+        output = items(get(chunk if body is None else body, "output"))
+        if output:
+            self._output = [part for item in output for part in item_parts(item)]
+
+    def messages(self, finish_reasons: Sequence[str], *, failed: bool) -> tuple[Item, ...]:
+        """Return one message a choice as plain JSON, with the finish reasons in the words of the conventions."""
+        said = [(draft.role or _ASSISTANT, draft.parts()) for _, draft in sorted(self._choices.items())]
+        if output := self._output or self._pieces():
+            said.append((_ASSISTANT, output))
+        made: list[Item] = [{"role": role, "parts": parts} for role, parts in said]
+        if len(finish_reasons) == len(made):
+            for message, reason in zip(made, finish_reasons, strict=True):
+                message["finish_reason"] = _FINISH_WORDS.get(reason, reason)
+        elif failed:
+            for message in made:
+                message["finish_reason"] = "error"
+        return tuple(cast("list[Item]", plain(made)))
+
+    def _see_choice(self, position: int, choice: object) -> None:
+        index = get(choice, "index")
+        draft = self._choices.setdefault(index if isinstance(index, int) else position, Draft())
+        source = get(choice, "message")
+        source = get(choice, "delta") if source is None else source
+        if source is None:
+            draft.say("text", get(choice, "text"))
+        else:
+            draft.add(source)
+
+    def _see_event(self, kind: str, event: object) -> None:
+        index = get(event, "output_index")
+        if not isinstance(index, int):
+            return
+        delta = get(event, "delta")
+        if kind in _DELTAS:
+            self._draft(index).say(_DELTAS[kind], delta)
+        elif kind in ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta"):
+            self._draft(index).call(0, None, None, delta)
+        elif kind == "response.output_item.added":
+            item = get(event, "item")
+            if get(item, "name") is not None:
+                self._draft(index).call(0, get(item, "call_id"), get(item, "name"), None)
+        elif kind == "response.output_item.done":
+            self._done[index] = item_parts(get(event, "item"))
+
+    def _draft(self, index: int) -> Draft:
+        return self._drafts.setdefault(index, Draft())
+
+    def _pieces(self) -> list[Item]:
+        """Return what a stream said that was broken off before the event that holds the whole."""
+        drafted = {index: draft.parts() for index, draft in self._drafts.items()}
+        return [part for _, parts in sorted({**drafted, **self._done}.items()) for part in parts]

@@ -1,0 +1,66 @@
+"""Turns the items of the Responses API, of its input and of its output alike, into messages and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from or_instrument._content_parts import made, media, opaque, parts, tool_call, tool_response
+from or_instrument._content_text import Item
+from or_instrument._read import code, get
+
+
+def item_message(item: object) -> Item:
+    """Return an item of the input as a message."""
+    kind = get(item, "type")
+    role = code(get(item, "role"))
+    if role is None and isinstance(kind, str) and kind != "message":
+        role = "tool" if kind.endswith("_output") else "assistant"
+    return {"role": role or "user", "parts": item_parts(item)}
+
+
+def item_parts(item: object) -> list[Item]:
+    """Return the parts that an item adds to its message."""
+    kind = code(get(item, "type")) or "message"
+    read = _ITEMS.get(kind)
+    if read is not None:
+        return read(item)
+    if not kind.endswith("_call") and ":" not in kind:
+        return [opaque(kind)]
+    name = kind.removesuffix("_call")
+    return [made(type="server_tool_call", id=code(get(item, "id")), name=name, server_tool_call={"type": kind})]
+
+
+def _message(item: object) -> list[Item]:
+    return parts(get(item, "content"))
+
+
+def _reasoning(item: object) -> list[Item]:
+    return parts(get(item, "content")) or parts(get(item, "summary"))
+
+
+def _function_call(item: object) -> list[Item]:
+    return [tool_call(get(item, "call_id"), get(item, "name"), get(item, "arguments"))]
+
+
+def _custom_call(item: object) -> list[Item]:
+    return [tool_call(get(item, "call_id"), get(item, "name"), get(item, "input"))]
+
+
+def _call_output(item: object) -> list[Item]:
+    return [tool_response(get(item, "call_id"), get(item, "output"))]
+
+
+def _image(item: object) -> list[Item]:
+    return [media(get(item, "result"), "image")]
+
+
+_ITEMS: Final[Mapping[str, Callable[[object], list[Item]]]] = {
+    "message": _message,
+    "reasoning": _reasoning,
+    "function_call": _function_call,
+    "function_call_output": _call_output,
+    "custom_tool_call": _custom_call,
+    "custom_tool_call_output": _call_output,
+    "image_generation_call": _image,
+}

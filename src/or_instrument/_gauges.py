@@ -1,0 +1,154 @@
+"""Shows the account's limit and usage as gauges: read in the background, so that collecting metrics never waits."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import metrics as otel_metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from or_instrument._account import KEY, ask
+from or_instrument._errors import ConfigError
+from or_instrument._generation import KeyStatus
+from or_instrument._records import NOTHING, AttributeValue
+from or_instrument._semconv import ACCOUNT
+from or_instrument._shield import report
+from or_instrument._target import sync_client
+from or_instrument._version import __version__
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+_FIELDS: Final = {
+    "limit": "What the key may spend.",
+    "limit_remaining": "What the key may still spend.",
+    "usage": "What was charged to the account through the key, ever.",
+    "byok_usage": "What providers billed to the user's own keys, ever.",
+}
+_TIMEOUT_S: Final = 10.0
+_SHORTEST_S: Final = 1.0
+_live: weakref.WeakSet[AccountGauges] = weakref.WeakSet()
+
+
+def observe_account(
+    client: OpenAI | AsyncOpenAI,
+    every_s: float = 60,
+    *,
+    meter_provider: otel_metrics.MeterProvider | None = None,
+    attributes: Mapping[str, AttributeValue] = NOTHING,
+) -> AccountGauges:
+    """Show `openrouter.account.{limit,limit_remaining,usage,byok_usage}` (USD) of the key that a client uses.
+
+    A thread reads `GET /key` at once and then every `every_s` seconds. When a read fails, the last values stay, and
+    `openrouter.account.age` (seconds since the last good read) grows. A key without a limit has no limit gauges.
+
+    Args:
+        client: sync or async; whether it is closed later does not matter.
+        every_s: seconds, at least 1.
+        meter_provider: where the gauges go; the global provider by default.
+        attributes: put on every point, to tell several keys apart. Never the key itself.
+
+    Raises:
+        ConfigError: `every_s` is not allowed.
+
+    """
+    if isinstance(every_s, bool) or not isinstance(every_s, (int, float)) or not _SHORTEST_S <= every_s < math.inf:
+        raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
+    gauges = AccountGauges(lambda: _read(client), every_s, attributes)
+    gauges.show(otel_metrics.get_meter("or_instrument", __version__, meter_provider))
+    gauges.run()
+    return gauges
+
+
+class AccountGauges:
+    """The gauges of one key. `close()`, or leave it as a context manager, to end them."""
+
+    def __init__(
+        self,
+        read: Callable[[], KeyStatus],
+        every_s: float,
+        attributes: Mapping[str, AttributeValue] = NOTHING,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._read = read
+        self._every_s = every_s
+        self._attributes = dict(attributes)
+        self._clock = clock
+        self._last: tuple[KeyStatus, float] | None = None
+        self._closed = threading.Event()
+
+    def show(self, meter: otel_metrics.Meter) -> None:
+        """Make the gauges."""
+        for name, description in _FIELDS.items():
+            meter.create_observable_gauge(f"{ACCOUNT}.{name}", [self._showing(name)], "USD", description)
+        meter.create_observable_gauge(f"{ACCOUNT}.age", [self._age], "s", "The age of the other account gauges.")
+
+    def run(self) -> None:
+        """Start the thread that reads; again in a process that was forked off, where it is gone."""
+        if not self._closed.is_set():
+            _live.add(self)
+            self._closed = threading.Event()
+            threading.Thread(target=self._loop, args=(self._closed,), name="or_instrument-account", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Read now; where that fails, keep what there is."""
+        try:
+            status = self._read()
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading the account", exc)
+            return
+        self._last = status, self._clock()
+
+    def close(self) -> None:
+        """End the thread; the gauges show nothing more."""
+        self._closed.set()
+
+    def __enter__(self) -> AccountGauges:
+        """Return the gauges themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _loop(self, closed: threading.Event) -> None:
+        while not closed.is_set():
+            self.refresh()
+            closed.wait(self._every_s)
+
+    def _showing(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def show(_options: CallbackOptions) -> Iterable[Observation]:
+            amount: Decimal | None = None if self._last is None else getattr(self._last[0], name)
+            return [] if amount is None else self._shown(float(amount))
+
+        return show
+
+    def _age(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self._last is None else self._shown(self._clock() - self._last[1])
+
+    def _shown(self, value: float) -> list[Observation]:
+        return [] if self._closed.is_set() else [Observation(value, self._attributes)]
+
+
+def _read(client: Any) -> KeyStatus:
+    with sync_client(client) as asking:
+        return ask(asking, KEY, _TIMEOUT_S)
+
+
+def _run_all() -> None:
+    for gauges in list(_live):
+        gauges.run()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_run_all)

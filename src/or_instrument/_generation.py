@@ -1,0 +1,155 @@
+"""What OpenRouter's account endpoints answer, as frozen records.
+
+The fields are those of the service's OpenAPI document (`GET /generation`, `GET /key`, `GET /credits`). A field that is
+absent, null or not what it is documented to be is `None`; what is not documented, or cannot be read, is in `extra` as
+it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from or_instrument._records import add
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Generation(NamedTuple):
+    """One generation, as `GET /generation` tells of it afterwards. Amounts are USD, times milliseconds."""
+
+    id: str
+    """The generation id, `gen-...`."""
+    request_id: str | None = None
+    """The request that this generation is a part of, `req-...`."""
+    session_id: str | None = None
+    upstream_id: str | None = None
+    """The provider's own id."""
+    app_id: int | None = None
+    external_user: str | None = None
+    """The `user` that the request named."""
+    preset_id: str | None = None
+    workspace_id: str | None = None
+    response_cache_source_id: str | None = None
+    """The generation whose answer was served again from the response cache."""
+    created_at: str | None = None
+    """ISO 8601."""
+    model: str | None = None
+    """The model's permanent slug, with its date."""
+    origin: str | None = None
+    api_type: str | None = None
+    """`completions`, `embeddings`, `rerank`, `tts`, `stt`, `video`, `image`, ..."""
+    data_region: str | None = None
+    """`global`, `europe` or `us`."""
+    provider_name: str | None = None
+    """The provider that served it."""
+    provider_responses: tuple[Mapping[str, Any], ...] | None = None
+    """Every provider that was tried: `provider_name`, `status`, `latency` in milliseconds, ..."""
+    router: str | None = None
+    service_tier: str | None = None
+    latency: float | None = None
+    """Milliseconds."""
+    moderation_latency: float | None = None
+    """Milliseconds."""
+    generation_time: float | None = None
+    """Milliseconds."""
+    streamed: bool | None = None
+    """Live, also true for calls that were not."""
+    cancelled: bool | None = None
+    """Whether the client broke the stream off."""
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    """As the provider spells it."""
+    tokens_prompt: int | None = None
+    """OpenRouter's own normalised estimate, not what is billed."""
+    tokens_completion: int | None = None
+    """Likewise an estimate."""
+    native_tokens_prompt: int | None = None
+    """Counted by the model's own tokenizer: what is billed. Cached tokens included."""
+    native_tokens_completion: int | None = None
+    """What is billed. Reasoning tokens included."""
+    native_tokens_completion_images: int | None = None
+    native_tokens_reasoning: int | None = None
+    native_tokens_cached: int | None = None
+    """Read from the provider's prompt cache."""
+    num_media_prompt: int | None = None
+    num_input_audio_prompt: int | None = None
+    num_media_completion: int | None = None
+    num_search_results: int | None = None
+    num_fetches: int | None = None
+    web_search_engine: str | None = None
+    usage: Decimal | None = None
+    """USD, charged to the account."""
+    total_cost: Decimal | None = None
+    """USD, charged to the account."""
+    is_byok: bool | None = None
+    """Whether the provider billed the inference to the user's own key."""
+    upstream_inference_cost: Decimal | None = None
+    """USD, the provider's bill. Meaningful for BYOK only; 0 or null otherwise."""
+    cache_discount: Decimal | None = None
+    """USD; negative where writing the cache cost more."""
+    http_referer: str | None = None
+    user_agent: str | None = None
+    extra: Mapping[str, Any] = _NOTHING
+    """Undocumented fields, and those that could not be read."""
+
+
+class KeyStatus(NamedTuple):
+    """What `GET /key` tells of the key that asks. Amounts are USD; days, weeks (from Monday) and months are UTC."""
+
+    label: str | None = None
+    """The key with its middle left out."""
+    limit: Decimal | None = None
+    """USD; `None`: no limit."""
+    limit_remaining: Decimal | None = None
+    """USD; `None`: no limit. Negative where it was overspent."""
+    limit_reset: str | None = None
+    """`daily`, `weekly`, `monthly`; `None`: never."""
+    include_byok_in_limit: bool | None = None
+    usage: Decimal | None = None
+    """USD, charged to the account through this key, ever."""
+    usage_daily: Decimal | None = None
+    usage_weekly: Decimal | None = None
+    usage_monthly: Decimal | None = None
+    byok_usage: Decimal | None = None
+    """USD, billed by providers to the user's own keys."""
+    byok_usage_daily: Decimal | None = None
+    byok_usage_weekly: Decimal | None = None
+    byok_usage_monthly: Decimal | None = None
+    is_free_tier: bool | None = None
+    is_management_key: bool | None = None
+    is_provisioning_key: bool | None = None
+    """Deprecated: the older name of `is_management_key`."""
+    creator_user_id: str | None = None
+    organization_id: str | None = None
+    workspace_id: str | None = None
+    expires_at: str | None = None
+    """ISO 8601."""
+    allowed_data_regions: tuple[str, ...] | None = None
+    budgets: tuple[Mapping[str, Any], ...] | None = None
+    effective_budget: Mapping[str, Any] | None = None
+    free_model_daily_requests: Mapping[str, Any] | None = None
+    """`used`, `limit`, `remaining`."""
+    rate_limit: Mapping[str, Any] | None = None
+    """Deprecated by the service, which says to ignore it."""
+    extra: Mapping[str, Any] = _NOTHING
+    """Undocumented fields, and those that could not be read."""
+
+
+class Credits(NamedTuple):
+    """What `GET /credits` tells of the account. Amounts are USD."""
+
+    total_credits: Decimal | None = None
+    """USD, ever bought."""
+    total_usage: Decimal | None = None
+    """USD, ever used."""
+    extra: Mapping[str, Any] = _NOTHING
+    """Undocumented fields, and those that could not be read."""
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """USD left, `None` where either total is unknown. Negative where it was overspent."""
+        if self.total_credits is None or self.total_usage is None:
+            return None
+        return add(self.total_credits, self.total_usage.copy_negate())

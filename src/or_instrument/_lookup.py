@@ -1,0 +1,199 @@
+"""Recovers in the background, by `GET /generation`, the cost of calls that ended without usage.
+
+Such calls are `pending`: each is followed by exactly one more `Call` that `recovers` it, with the bill or with the
+reason why there is none. One daemon thread asks, so nobody ever waits for an answer; the queue is bounded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+from time import monotonic, time_ns
+from typing import Any, Final
+
+from or_instrument._account import Attempts, Question, generation_question, get
+from or_instrument._account_body import recovered_reply
+from or_instrument._errors import LookupFailed
+from or_instrument._flight import abandon_all, deliver, missing, new_id
+from or_instrument._generation import Generation
+from or_instrument._hosts import OPENROUTER
+from or_instrument._reaper import REAPER
+from or_instrument._records import PENDING, Call, Sink
+from or_instrument._shield import report
+from or_instrument._target import Target, sync_client, target_of
+
+FAILED: Final = "lookup_failed"
+DROPPED: Final = "lookup_dropped"
+EXIT_WAIT_S: Final = 2.0
+_CAPACITY: Final = 1000
+_TIMEOUT_S: Final = 30.0
+_ONE_ANSWER_S: Final = 10.0
+_NOBODY: Final = Target(None, "", {})
+"""Asking it fails at once."""
+
+
+def mark_pending(call: Call) -> Call:
+    """Return the call as pending where a look-up can tell its cost, else as it is.
+
+    A call that was refused (an HTTP error) is not charged, and not looked up.
+    """
+    is_candidate = call.usage is None and call.missing != "rejected" and call.request.provider == OPENROUTER
+    return call._replace(missing=PENDING) if is_candidate and call.generation_id else call
+
+
+class Lookup:
+    """One call that is being looked up."""
+
+    def __init__(self, call: Call, sinks: Sequence[Sink], target: Target) -> None:
+        self.call = call
+        self.due = 0.0
+        self._sinks = sinks
+        self._target = target
+        self._question: Question[Generation] = generation_question(call.generation_id or "")
+        self._attempts: Attempts | None = None
+        self._asked_ns = time_ns()
+        self._began = monotonic()
+        # As in a flight: popping the only element is atomic, so that one end is seen.
+        self._open = [True]
+
+    def ask(self, timeout_s: float) -> bool:
+        """Ask once; return whether this is the end of it."""
+        if self._attempts is None:
+            self._attempts = Attempts(self._question, timeout_s)
+            self._asked_ns, self._began = time_ns(), monotonic()
+        try:
+            self._found(self._answer(min(self._attempts.left_s(), _ONE_ANSWER_S)))
+        except Exception as exc:  # noqa: BLE001 - whatever it was, it was no answer
+            try:
+                self.due = monotonic() + self._attempts.wait_after(exc)
+            except LookupFailed as failed:
+                report("looking up the cost of a call", failed)
+                self.give_up(FAILED)
+                return True
+            return False
+        return True
+
+    def give_up(self, reason: str) -> None:
+        """End it without an answer."""
+        self._end(self.call._replace(missing=reason))
+
+    def _answer(self, timeout_s: float) -> Generation:
+        asked, url, headers = self._target
+        with sync_client(asked) as client:
+            return self._question.read(get(client, self._question, timeout_s, url=url, headers=headers))
+
+    def _found(self, generation: Generation) -> None:
+        reply = recovered_reply(self.call.reply, generation)
+        self._end(self.call._replace(reply=reply, missing=missing(reply, self.call.outcome)))
+
+    def _end(self, call: Call) -> None:
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        told = call._replace(
+            id=new_id(),
+            started_ns=self._asked_ns,
+            duration_s=monotonic() - self._began,
+            time_to_first_chunk_s=None,
+            content=None,
+            recovers=self.call.id,
+        )
+        deliver(told, self._sinks)
+
+
+class Lookups:
+    """The queue of calls to be looked up, oldest first, and the thread that does it."""
+
+    def __init__(self, capacity: int = _CAPACITY, timeout_s: float = _TIMEOUT_S) -> None:
+        self._capacity = capacity
+        self._timeout_s = timeout_s
+        self._waiting: dict[int, Lookup] = {}
+        self._changed = threading.Condition()
+        self._is_started = False
+
+    def sink(self, client: Any, options: Any, sinks: Sequence[Sink]) -> Sink:
+        """Return the last sink of a call: it has the call looked up, and `sinks` told, where it is pending."""
+        self._start()
+        try:
+            target = target_of(client, options)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("noting whom to ask about a call", exc)
+            target = _NOBODY
+
+        def look_up(call: Call) -> None:
+            if call.missing == PENDING:
+                self.add(Lookup(call, sinks, target))
+
+        return look_up
+
+    def add(self, lookup: Lookup) -> None:
+        """Put a call into the queue; where it is full, the oldest is given up."""
+        dropped = None
+        with self._changed:
+            if len(self._waiting) >= self._capacity:
+                dropped = self._waiting.pop(next(iter(self._waiting)))
+            self._waiting[lookup.call.id] = lookup
+            self._changed.notify_all()
+        if dropped is not None:
+            dropped.give_up(DROPPED)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until nothing is left to be looked up; return whether that came to pass."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting, max(timeout_s, 0.0))
+
+    def close(self, timeout_s: float = EXIT_WAIT_S) -> None:
+        """Wait for what is being looked up, and give up the rest."""
+        if self.wait(timeout_s):
+            return
+        with self._changed:
+            rest = list(self._waiting.values())
+            self._waiting.clear()
+        for lookup in rest:
+            lookup.give_up(FAILED)
+
+    def reset(self) -> None:
+        """Forget the thread, the lock and the look-ups of the process that this one was forked from."""
+        self.__init__(self._capacity, self._timeout_s)  # type: ignore[misc]
+
+    def _start(self) -> None:
+        if self._is_started:
+            return
+        with self._changed:
+            if self._is_started:
+                return
+            self._is_started = True
+        # With the first call and not at the end: a process that exits can start no thread.
+        atexit.register(self._exit)
+        threading.Thread(target=self._run, name="or_instrument-lookup", daemon=True).start()
+
+    def _exit(self) -> None:
+        abandon_all()
+        REAPER.drain()
+        self.close()
+
+    def _run(self) -> None:
+        while True:
+            lookup = self._next()
+            if lookup.ask(self._timeout_s):
+                with self._changed:
+                    self._waiting.pop(lookup.call.id, None)
+                    self._changed.notify_all()
+
+    def _next(self) -> Lookup:
+        with self._changed:
+            while True:
+                lookup = min(self._waiting.values(), key=lambda waiting: waiting.due, default=None)
+                wait = None if lookup is None else lookup.due - monotonic()
+                if lookup is not None and wait is not None and wait <= 0:
+                    return lookup
+                self._changed.wait(wait)
+
+
+LOOKUPS: Final = Lookups()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=LOOKUPS.reset)

@@ -1,0 +1,157 @@
+"""Adds calls up, exactly: in all, and by model, provider, day and each attribute, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from or_instrument._records import AttributeValue, Call, add
+
+MODEL: Final = "model"
+PROVIDER: Final = "provider"
+DAY: Final = "day"
+ATTRIBUTE: Final = "attributes."
+OTHER: Final = "(other)"
+"""The values of a dimension that came when it had as many as can be kept."""
+UNKNOWN: Final = "(unknown)"
+_VALUES_LIMIT: Final = 10_000
+_DIMENSIONS_LIMIT: Final = 64
+
+Key = tuple[str, str]
+"""A dimension and a value of it: `("model", "a/b")`, `("attributes.feature", "search")`."""
+
+
+class Sum(NamedTuple):
+    """Calls added up. `usd` holds what is known; the cost of `unknown` of the calls is not in it."""
+
+    calls: int = 0
+    unknown: int = 0
+    usd: Decimal = Decimal(0)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def plus(self, other: Sum, sign: int = 1) -> Sum:
+        """Return the sum of both, or with `sign` -1 the difference."""
+        return Sum(
+            self.calls + sign * other.calls,
+            self.unknown + sign * other.unknown,
+            # Unlike a sign, copy_negate() does not round to the application's precision.
+            add(self.usd, other.usd if sign > 0 else other.usd.copy_negate()),
+            self.input_tokens + sign * other.input_tokens,
+            self.output_tokens + sign * other.output_tokens,
+        )
+
+
+class Row(NamedTuple):
+    """One call, as it is exported."""
+
+    started_at: str
+    """ISO 8601, UTC."""
+    operation: str
+    model: str
+    provider: str
+    outcome: str
+    missing: str
+    """Why the cost is unknown; empty where it is known."""
+    usd: Decimal | None
+    is_byok: bool | None
+    source: str
+    input_tokens: int | None
+    output_tokens: int | None
+    attributes: Mapping[str, str]
+
+    @property
+    def sum(self) -> Sum:
+        """What the call adds to a sum."""
+        return Sum(1, int(self.usd is None), self.usd or Decimal(0), self.input_tokens or 0, self.output_tokens or 0)
+
+    @property
+    def keys(self) -> list[Key]:
+        """The groups that the call belongs to."""
+        named = ((f"{ATTRIBUTE}{name}", value) for name, value in self.attributes.items())
+        return [(MODEL, self.model), (PROVIDER, self.provider), (DAY, self.started_at[:10]), *named]
+
+
+class Totals:
+    """Sums of calls."""
+
+    def __init__(self) -> None:
+        self.all = Sum()
+        self.groups: dict[str, dict[str, Sum]] = {}
+
+    def add(self, part: Sum, keys: Iterable[Key]) -> list[Key]:
+        """Add to the sum of all and to those of some groups; return the groups, as far as there was room for them."""
+        self.all = self.all.plus(part)
+        return [used for dimension, value in keys if (used := self.add_to(dimension, value, part)) is not None]
+
+    def add_to(self, dimension: str, value: str, part: Sum) -> Key | None:
+        """Add to the sum of one group alone; return it, `None` where there is no room for its dimension."""
+        if dimension not in self.groups and len(self.groups) >= _DIMENSIONS_LIMIT:
+            return None
+        group = self.groups.setdefault(dimension, {})
+        if value not in group and len(group) >= _VALUES_LIMIT:
+            value = OTHER
+        group[value] = group.get(value, Sum()).plus(part)
+        return dimension, value
+
+    def take_back(self, part: Sum, keys: Iterable[Key]) -> None:
+        """Undo an `add` that returned these groups."""
+        self.all = self.all.plus(part, -1)
+        for dimension, value in keys:
+            rest = self.groups[dimension][value].plus(part, -1)
+            if rest.calls:
+                self.groups[dimension][value] = rest
+            else:
+                del self.groups[dimension][value]
+
+    def merge(self, other: Totals) -> None:
+        """Add another process's totals."""
+        self.all = self.all.plus(other.all)
+        for dimension, group in other.groups.items():
+            for value, part in group.items():
+                self.add_to(dimension, value, part)
+
+    def by(self, name: str) -> dict[str, Sum]:
+        """Return the sums of one dimension, the dearest first."""
+        group = self.groups.get(dimension_of(name), {})
+        return dict(sorted(group.items(), key=lambda item: (item[1].usd.copy_negate(), item[0])))
+
+
+def dimension_of(name: str) -> str:
+    """Return the dimension that a user means: `model`, `provider` or `day`, else the attribute of that name."""
+    return name if name in (MODEL, PROVIDER, DAY) or name.startswith(ATTRIBUTE) else f"{ATTRIBUTE}{name}"
+
+
+def row_of(call: Call) -> Row:
+    """Return a call as it is exported."""
+    request, reply, usage = call.request, call.reply, call.usage
+    started = datetime.fromtimestamp(call.started_ns / 1e9, timezone.utc)
+    return Row(
+        started.isoformat(timespec="milliseconds"),
+        request.operation,
+        reply.model or request.model or UNKNOWN,
+        reply.provider or UNKNOWN,
+        call.outcome,
+        call.missing or "",
+        None if usage is None else usage.spend_exact,
+        None if usage is None else usage.is_byok,
+        "" if usage is None else usage.source,
+        None if usage is None else usage.input_tokens,
+        None if usage is None else usage.output_tokens,
+        {name: _text(value) for name, value in request.attributes.items()},
+    )
+
+
+def usd_text(usd: Decimal) -> str:
+    """Return an amount with all its digits and no exponent."""
+    return f"{usd:f}"
+
+
+def _text(value: AttributeValue) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,214 @@
+"""Counts the exact cost of the calls made inside a scope, and refuses to go on when a limit is reached."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Final
+
+from or_instrument import _export
+from or_instrument._errors import BudgetExceeded, ConfigError
+from or_instrument._instrument import is_instrumented
+from or_instrument._records import PENDING, Call
+from or_instrument._scope import TRACKERS
+from or_instrument._settings import ENABLED
+from or_instrument._totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
+
+_log = logging.getLogger("or_instrument")
+_LOCK: Final = threading.RLock()
+"""One for all trackers, so that a fork can be made while none is being written."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+def track(name: str = "", *, limit_usd: Decimal | float | str | None = None, rows: bool = False) -> CostTracker:
+    """Count the cost of the OpenRouter calls that begin inside a `with` block, also of streams that end after it.
+
+        with or_instrument.track("nightly report", limit_usd=5) as cost:
+            client.chat.completions.create(...)
+        print(cost.total_usd)
+
+    Tasks, and threads that run in a copy of the context (`asyncio.to_thread`, `contextvars.copy_context().run`), count
+    as inside; in any other thread, enter the same tracker again. Nested blocks add up: each counts what is inside it.
+    Needs `instrument()`; calls to hosts that it does not name are not seen.
+
+    Args:
+        name: for exports and errors.
+        limit_usd: when this much is spent, the next call raises `BudgetExceeded` and is not sent. Calls under way are
+            finished, so concurrent calls can overshoot by what was under way. Cost that is unknown counts as nothing.
+        rows: whether every call is remembered, for `export_csv(path, rows=True)`; memory then grows with the calls.
+
+    Raises:
+        ConfigError: `limit_usd` is no amount of USD.
+
+    """
+    return CostTracker(name, limit_usd=limit_usd, rows=rows)
+
+
+class CostTracker:
+    """The cost of some calls, exact, in USD. A context manager, see `track()`; and a sink, for a whole process.
+
+        everything = or_instrument.CostTracker("service")
+        or_instrument.instrument(sinks=[everything])
+
+    Any thread may use it. It remembers totals only, unless `rows` is asked for; a limit holds only inside `with`.
+    """
+
+    def __init__(self, name: str = "", *, limit_usd: Decimal | float | str | None = None, rows: bool = False) -> None:
+        self.name = name
+        self.limit_usd = None if limit_usd is None else _limit(limit_usd)
+        self._totals = Totals()
+        self._rows: dict[int, Row] | None = {} if rows else None
+        self._pending: dict[int, tuple[Row, list[Key]]] = {}
+
+    def __enter__(self) -> CostTracker:
+        """Count the calls that begin from here on."""
+        if not is_instrumented():
+            _warn_of_nothing()
+        TRACKERS.set((*TRACKERS.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Count no further calls."""
+        active = list(TRACKERS.get())
+        # From the end: an outer block of the same tracker goes on.
+        for place in range(len(active) - 1, -1, -1):
+            if active[place] is self:
+                del active[place]
+                break
+        TRACKERS.set(tuple(active))
+
+    def __call__(self, call: Call) -> None:
+        """Count a call, or the cost of an earlier one that has been looked up."""
+        row = row_of(call)
+        with _LOCK:
+            number = call.id
+            if call.recovers is not None:
+                known = self._pending.pop(call.recovers, None)
+                if known is None:
+                    return
+                first, keys = known
+                self._totals.take_back(first.sum, keys)
+                number, row = call.recovers, row._replace(started_at=first.started_at)
+            keys = self._totals.add(row.sum, row.keys)
+            if call.missing == PENDING:
+                self._pending[number] = row, keys
+            if self._rows is not None:
+                self._rows[number] = row
+
+    def check_budget(self) -> None:
+        """Raise `BudgetExceeded` where the limit is reached."""
+        spent = self.total_usd
+        if self.limit_usd is not None and spent >= self.limit_usd:
+            raise BudgetExceeded(self.name, spent, self.limit_usd)
+
+    @property
+    def total_usd(self) -> Decimal:
+        """USD, exact; the calls in `unknown` are not in it."""
+        return self._totals.all.usd
+
+    @property
+    def calls(self) -> int:
+        """How many calls have ended."""
+        return self._totals.all.calls
+
+    @property
+    def unknown(self) -> int:
+        """How many of them have a cost that is not known, or not yet."""
+        return self._totals.all.unknown
+
+    def by_model(self) -> dict[str, Decimal]:
+        """Return USD by the model that answered, the dearest first."""
+        return self.by(MODEL)
+
+    def by(self, attr: str) -> dict[str, Decimal]:
+        """Return USD by the values of an attribute of `attributes(...)`, or by `model`, `provider` or `day` (UTC).
+
+        The dearest first. Beyond 10,000 values, further ones are together under `(other)`.
+        """
+        with _LOCK:
+            return {value: part.usd for value, part in self._totals.by(attr).items()}
+
+    def export_json(self, path: str | os.PathLike[str]) -> None:
+        """Write totals, and the rows if they are remembered, to a JSON file: whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        """
+        head = {
+            "name": self.name,
+            "limit_usd": None if self.limit_usd is None else usd_text(self.limit_usd),
+            "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        with _LOCK:
+            text = _export.totals_json(self._totals, head, None if self._rows is None else self._rows.values())
+        _export.write(path, text)
+
+    def export_csv(self, path: str | os.PathLike[str], *, rows: bool = False) -> None:
+        """Write a CSV file, whole or not at all: one line a total, or with `rows` one line a call.
+
+        Raises:
+            ConfigError: rows are asked for and not remembered.
+            OSError: the file cannot be written.
+
+        """
+        with _LOCK:
+            text = _export.rows_csv(self._remembered()) if rows else _export.totals_csv(self._totals)
+        _export.write(path, text)
+
+    def summary(self) -> str:
+        """Return a table for people: the cost by model, and in all."""
+        with _LOCK:
+            lines = [*self._totals.by(MODEL).items(), ("total", self._totals.all)]
+        table = [("model", "USD", "calls", "unknown"), *(_cells(value, part) for value, part in lines)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        text = "\n".join(_line(cells, widths) for cells in table)
+        return f"{self.name}\n{text}" if self.name else text
+
+    def _remembered(self) -> Iterable[Row]:
+        if self._rows is None:
+            raise ConfigError(
+                "the calls were not remembered; make the tracker with rows=True to export one line a call"
+            )
+        return self._rows.values()
+
+
+def _limit(limit: Decimal | float | str) -> Decimal:
+    try:
+        usd = None if isinstance(limit, bool) else Decimal(str(limit))
+    except InvalidOperation:
+        usd = None
+    if usd is None or not usd.is_finite() or usd < 0:
+        raise ConfigError(f"limit_usd={limit!r} is not allowed; allowed: an amount of USD from 0, or None for no limit")
+    return usd
+
+
+def _cells(value: str, part: Sum) -> tuple[str, str, str, str]:
+    return value, usd_text(part.usd), str(part.calls), str(part.unknown)
+
+
+def _line(cells: tuple[str, str, str, str], widths: list[int]) -> str:
+    first, *rest = cells
+    numbers = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+    return "  ".join((first.ljust(widths[0]), *numbers))
+
+
+_warned = threading.Event()
+
+
+def _warn_of_nothing() -> None:
+    if not _warned.is_set():
+        _warned.set()
+        _log.warning(
+            "track() counts nothing: or_instrument is not switched on. Call or_instrument.instrument() first%s.",
+            f" ({ENABLED} says not to)" if os.environ.get(ENABLED) else "",
+        )

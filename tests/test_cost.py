@@ -1,0 +1,220 @@
+"""`or-instrument cost` adds exports of several processes up, and names file and line of what it cannot read."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from or_instrument import Call, CostTracker, Reply, Request, Usage, _cost, _export
+from or_instrument._export import read, rows_csv, totals_csv, totals_json
+from or_instrument._extras import MissingExtra
+from or_instrument._totals import Row, Totals
+
+
+def call(number: int, cost: float | None, model: str = "a/model", **attributes: Any) -> Call:
+    """Return a finished call."""
+    usage = None if cost is None else Usage(cost=cost, input_tokens=3, output_tokens=2, is_byok=False)
+    request = Request("chat", "openrouter", model, "openrouter.ai", 443, attributes=attributes)
+    return Call(number, request, Reply(model=model, provider="P", usage=usage), "complete", 0, 1.0)
+
+
+def tracker(*calls: Call) -> CostTracker:
+    """Return a tracker that has counted these."""
+    made = CostTracker(rows=True)
+    for counted in calls:
+        made(counted)
+    return made
+
+
+def run(*args: str | Path) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser()
+    _cost.add_arguments(parser)
+    return _cost.run(parser.parse_args([str(arg) for arg in args]))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Return three exports: JSON totals, CSV totals, CSV rows."""
+    one, two, three = (tmp_path / name for name in ("one.json", "two.csv", "rows.csv"))
+    tracker(call(1, 0.1, feature="a")).export_json(one)
+    tracker(call(1, 0.2, "b/other", feature="b"), call(2, None)).export_csv(two)
+    tracker(call(1, 1e-07, feature="a"), call(2, 0.3, "b/other")).export_csv(three, rows=True)
+    return [one, two, three]
+
+
+def test_exports_of_every_kind_add_up(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON totals, CSV totals and CSV rows of several processes are one exact sum."""
+    assert run(*files, "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == {
+        "calls": 5,
+        "unknown": 1,
+        "usd": "0.6000001",
+        "input_tokens": 12,
+        "output_tokens": 8,
+    }
+    assert told["by"]["model"]["b/other"]["usd"] == "0.5"
+    assert {name: part["usd"] for name, part in told["by"]["attributes.feature"].items()} == {
+        "a": "0.1000001",
+        "b": "0.2",
+    }
+
+
+def test_sums_are_exports_themselves(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the command prints as JSON or CSV can be summed again."""
+    for kind in ("json", "csv"):
+        assert run(*files, "--format", kind) == 0
+        again = tmp_path / f"again.{kind}"
+        again.write_text(capsys.readouterr().out, "utf-8")
+        totals, problems = read(again)
+        assert (totals.all.usd, totals.all.calls, problems) == (Decimal("0.6000001"), 5, [])
+        assert totals.by("feature")["b"].usd == Decimal("0.2")
+
+
+def test_one_dimension_can_be_chosen(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--by` says what is summed by: nothing else is printed."""
+    assert run(*files, "--by", "feature", "--format", "csv") == 0
+    _, *lines = csv.reader(capsys.readouterr().out.splitlines())
+    assert [line[1:3] for line in lines] == [["attributes.feature", "a"], ["attributes.feature", "b"], ["total", ""]]
+
+
+def test_table_shows_what_has_no_value(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """The table sums by a dimension, with the calls outside it, the total, and a word on what is unknown."""
+    pytest.importorskip("rich")
+    assert run(*files, "--by", "feature") == 0
+    shown = capsys.readouterr().out
+    for text in ("attributes.feature", "0.1000001", "(none)", "0.6000001", "The cost of 1 of 5 calls is unknown"):
+        assert text in shown
+
+
+def test_values_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What looks like markup in a value is shown, not obeyed."""
+    pytest.importorskip("rich")
+    tracker(call(1, 0.1, "[red]a/model[/red] :smile:")).export_json(tmp_path / "cost.json")
+    assert run(tmp_path / "cost.json") == 0
+    assert "[red]a/model[/red] :smile:" in capsys.readouterr().out
+
+
+def test_table_without_rich_names_the_extra(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rich is not installed, the error says what to install; JSON and CSV need nothing."""
+
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(name=name.partition(".")[0])
+
+    monkeypatch.setattr("or_instrument._extras.import_module", missing)
+    with pytest.raises(MissingExtra, match=r"pip install 'or-instrument\[cli\]'"):
+        run(*files)
+    assert run(*files, "--format", "csv") == 0
+
+
+GOOD = '{"calls": 1, "unknown": 0, "usd": "0.5", "input_tokens": 0, "output_tokens": 0}'
+HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens\n"
+ROWS = f"schema,{','.join(Row._fields)}\n"
+ROW = "or_instrument.cost/1,2026-01-01T00:00:00,chat,m,P,complete,,{usd},{byok},response,1,2,{attributes}\n"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ('{\n "schema": "or_instrument.cost/1",\n "by": {', 3, "is corrupt or half-written"),
+        ('{\n "schema": "or_instrument.cost/2"\n}', 2, "has the schema 'or_instrument.cost/2'"),
+        ('{\n "schema": "or_instrument.cost/1",\n "by": 7}', 3, "has no sums under `by`"),
+        ('{"schema": "or_instrument.cost/1",\n "by": {},\n "total": 7}', 3, "has no sum for 'total'"),
+        (
+            '{"schema": "or_instrument.cost/1", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', '"NaN"') + "}",
+            3,
+            "has usd 'NaN', which is no amount",
+        ),
+        (
+            '{"schema": "or_instrument.cost/1", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', "0.5") + "}",
+            3,
+            "written as a decimal text",
+        ),
+        ('{"schema": "or_instrument.cost/1", "by": {}, "total":\n' + GOOD.replace("1", "-1") + "}", 2, "has calls -1"),
+        ('{"calls": ' + "9" * 5000 + "}", 1, "a number too long"),
+        ("[" * 10 + "\n", 1, "is no export of costs"),
+        ("", 1, "is no export of costs"),
+        (HEAD, 1, "the line with the total is missing"),
+        (HEAD + "or_instrument.cost/1,model,m,1,0,0.5,0,0\nor_instrument.cost/1,total,,1", 3, "is half-written"),
+        (HEAD + "or_instrument.cost/1,total,,1,0\n", 2, "has 5 fields instead of 8"),
+        (HEAD + "or_instrument.cost/1,total,,1,0,-1,0,0\n", 2, "has usd '-1'"),
+        (ROWS + ROW.format(usd="x", byok="true", attributes="{}"), 2, "has usd 'x'"),
+        (ROWS + ROW.format(usd="1", byok="maybe", attributes="{}"), 2, "has is_byok 'maybe'"),
+        (ROWS + ROW.format(usd="1", byok="", attributes="[]"), 2, "which are no JSON object"),
+        (ROWS + ROW.format(usd="1", byok="", attributes='"{}'), 2, "is corrupt or half-written"),
+    ],
+)
+def test_corrupt_files_are_named_with_the_line(
+    case: tuple[str, int, str], files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A corrupt export is told with file and line; nothing is summed unless the rest is asked for."""
+    text, line, why = case
+    bad = tmp_path / "bad"
+    bad.write_text(text, "utf-8")
+    assert run(*files, bad, "--format", "json") == 2
+    told = capsys.readouterr()
+    assert f"{bad}:{line}: " in told.err
+    assert why in told.err
+    assert told.out == ""
+    assert run(files[0], bad, "--format", "json", "--skip-bad") == 1
+    assert json.loads(capsys.readouterr().out)["total"]["usd"] == "0.1"
+
+
+def test_good_lines_of_a_corrupt_file_are_summed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of rows, those that can be read are summed where that is asked for; a cut number is not among them."""
+    bad = tmp_path / "rows.csv"
+    good, corrupt = (ROW.format(usd=usd, byok="false", attributes="{}") for usd in ("0.25", "much"))
+    bad.write_text(ROWS + good + corrupt + good + good[:60], "utf-8")
+    assert run(bad, "--format", "json", "--skip-bad") == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["total"]["usd"] == "0.50"
+    assert re.findall(r"rows.csv:(\d+): (is half|has usd)", told.err) == [("3", "has usd"), ("5", "is half")]
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there, or that is no text, is named."""
+    (tmp_path / "bytes").write_bytes(b"{\n\xff\xfe")
+    assert run(tmp_path / "none", tmp_path / "bytes") == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'none'}: cannot be read: No such file" in told
+    assert f"{tmp_path / 'bytes'}:2: is no UTF-8 text" in told
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
+COSTS = st.lists(st.tuples(st.none() | st.floats(0, 1e6), TEXT.filter(bool), TEXT), max_size=6)
+
+
+@settings(max_examples=60)
+@given(COSTS)
+def test_what_is_written_is_read_back(costs: list[tuple[float | None, str, str]]) -> None:
+    """Totals and rows survive both formats, whatever the texts in them."""
+    made = tracker(*(call(number, cost, model, tag=tag) for number, (cost, model, tag) in enumerate(costs)))
+    rows = list((made._rows or {}).values())
+    for text in (totals_json(made._totals, {}), totals_json(made._totals, {}, rows)):
+        assert same(_export._read_json(text), made._totals)
+    for text in (totals_csv(made._totals), rows_csv(rows)):
+        assert same(_export._read_csv(text), made._totals)
+
+
+def same(told: tuple[Totals, list[Any]], totals: Totals) -> bool:
+    """Return whether nothing was wrong and the sums are the same."""
+    return told == (told[0], []) and (told[0].all, told[0].groups) == (totals.all, totals.groups)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+    """Whatever is in a file, reading it ends with problems and not with an exception."""
+    file = tmp_path_factory.getbasetemp() / "junk"
+    file.write_bytes(junk)
+    assert read(file)[1]
