@@ -21,18 +21,15 @@ BASE_URL = "https://openrouter.ai/api/v1"
 MODEL = "openai/gpt-4o-mini"
 EMBEDDING_MODEL = "openai/text-embedding-3-small"
 
+# The usage of the sample in OpenRouter's documentation, for a model that has no price of its own for cache writes.
 _USAGE = {
     "prompt_tokens": 194,
     "completion_tokens": 25,
     "total_tokens": 219,
     "cost": 0.0012,
     "is_byok": False,
-    "prompt_tokens_details": {"cached_tokens": 128, "cache_write_tokens": 0, "audio_tokens": 0},
-    "cost_details": {
-        "upstream_inference_cost": 0.0012,
-        "upstream_inference_prompt_cost": 0.0008,
-        "upstream_inference_completions_cost": 0.0004,
-    },
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "cost_details": {"upstream_inference_cost": 0.0012},
     "completion_tokens_details": {"reasoning_tokens": 0, "image_tokens": 0},
 }
 _HEAD = {
@@ -49,9 +46,9 @@ _CHAT = {
     "usage": _USAGE,
 }
 _EMBEDDING = {
-    **_HEAD,
-    "model": EMBEDDING_MODEL,
     "object": "list",
+    "model": EMBEDDING_MODEL,
+    "provider": "OpenAI",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2, 0.3, 0.4]}],
     "usage": {"prompt_tokens": 3, "total_tokens": 3, "cost": 6e-08, "is_byok": False},
 }

@@ -6,25 +6,87 @@ or_instrument.instrument()
 
 from __future__ import annotations
 
+import typing as _typing
+from importlib import import_module as _import_module
+
 from or_instrument._errors import BudgetExceeded, ConfigError, LookupFailed
-from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
-from or_instrument._records import Call, Failure, Reply, Request, Usage
+from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._scope import attributes
 from or_instrument._version import __version__
 
+if _typing.TYPE_CHECKING:
+    from or_instrument._account import (
+        afetch_credits,
+        afetch_generation,
+        afetch_key,
+        fetch_credits,
+        fetch_generation,
+        fetch_key,
+    )
+    from or_instrument._gauges import AccountGauges, observe_account
+    from or_instrument._generation import Credits, Generation, KeyStatus
+    from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
+    from or_instrument._tracker import CostTracker, track
+
 __all__ = [
+    "AccountGauges",
     "BudgetExceeded",
     "Call",
     "ConfigError",
+    "Content",
+    "CostTracker",
+    "Credits",
     "Failure",
+    "Generation",
+    "KeyStatus",
     "LookupFailed",
     "Reply",
     "Request",
     "Usage",
     "__version__",
+    "afetch_credits",
+    "afetch_generation",
+    "afetch_key",
     "attributes",
+    "fetch_credits",
+    "fetch_generation",
+    "fetch_key",
     "flush",
     "instrument",
     "is_instrumented",
+    "observe_account",
+    "track",
     "uninstrument",
 ]
+
+_LATER = {
+    "AccountGauges": "_gauges",
+    "CostTracker": "_tracker",
+    "Credits": "_generation",
+    "Generation": "_generation",
+    "KeyStatus": "_generation",
+    "afetch_credits": "_account",
+    "afetch_generation": "_account",
+    "afetch_key": "_account",
+    "fetch_credits": "_account",
+    "fetch_generation": "_account",
+    "fetch_key": "_account",
+    "flush": "_instrument",
+    "instrument": "_instrument",
+    "is_instrumented": "_instrument",
+    "observe_account": "_gauges",
+    "track": "_tracker",
+    "uninstrument": "_instrument",
+}
+"""Names that are imported when they are first asked for, and from where: what is not used costs nothing at start."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f"{__name__}.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

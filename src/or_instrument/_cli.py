@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from or_instrument import _demo
+from or_instrument import _cost, _demo, _doctor, _run
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._version import __version__
@@ -21,6 +21,11 @@ class _Command(NamedTuple):
 
 _COMMANDS: Final[Mapping[str, _Command]] = {
     "demo": _Command("make a handful of calls and show what is recorded", _demo.add_arguments, _demo.run),
+    "cost": _Command("add up what CostTracker has exported", _cost.add_arguments, _cost.run),
+    "doctor": _Command(
+        "say what is installed, patched and set, and how to mend what is wrong", _doctor.add_arguments, _doctor.run
+    ),
+    "run": _Command("run a command with recording switched on", _run.add_arguments, _run.run),
 }
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from or_instrument import _demo_calls as scenario
 from or_instrument._errors import ConfigError
+from or_instrument._exporters import load
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
@@ -92,18 +94,32 @@ def record(place: Place, exporter: str, progress: Progress = lambda steps: steps
 
     calls: list[Call] = []
     memory = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(memory))
+    spans, metrics = _providers(exporter)
+    spans.add_span_processor(SimpleSpanProcessor(memory))
     uninstrument()
-    instrument(tracer_provider=provider, hosts=["openrouter.ai", "127.0.0.1"], sinks=[calls.append])
+    instrument(
+        tracer_provider=spans, meter_provider=metrics, hosts=["openrouter.ai", "127.0.0.1"], sinks=[calls.append]
+    )
     try:
-        with provider.get_tracer(_ROOT).start_as_current_span(_ROOT):
+        with spans.get_tracer(_ROOT).start_as_current_span(_ROOT):
             _make_calls(place, progress)
         flush()
     finally:
         uninstrument()
-        provider.shutdown()
+        for provider in (spans, metrics):
+            getattr(provider, "shutdown", lambda: None)()
     return Recording(calls, list(memory.get_finished_spans()))
+
+
+def _providers(exporter: str) -> tuple[TracerProvider, MeterProvider]:
+    if exporter == "none":
+        return TracerProvider(shutdown_on_exit=False), NoOpMeterProvider()
+    exporters = load(exporter)
+    spans = exporters.tracer_provider()
+    # With OTEL_TRACES_EXPORTER=none there is none to export, but the demo shows them all the same.
+    return (
+        spans if isinstance(spans, TracerProvider) else TracerProvider(shutdown_on_exit=False)
+    ), exporters.meter_provider()
 
 
 def _make_calls(place: Place, progress: Progress) -> None:

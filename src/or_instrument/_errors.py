@@ -12,6 +12,11 @@ class ConfigError(ValueError):
 class LookupFailed(Exception):  # noqa: N818 - the name is public
     """A look-up at OpenRouter gave no answer: says what was asked, how often, and the last answer."""
 
+    def __init__(self, question: str, attempts: int, last_answer: str, hint: str = "") -> None:
+        self.question, self.attempts, self.last_answer = question, attempts, last_answer
+        times = "once" if attempts == 1 else f"{attempts} times"
+        super().__init__(f"{question} was asked {times}; the last answer was {last_answer}.{hint and f' {hint}'}")
+
 
 class BudgetExceeded(Exception):  # noqa: N818 - the name is public
     """The call was not sent: its `track(..., limit_usd=...)` scope had spent its limit.

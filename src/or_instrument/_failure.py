@@ -22,13 +22,16 @@ def failure_of(error: object, error_type: object = None) -> Failure | None:
     return _failure(error, error_type, None, None, "error")
 
 
-def failure_of_exception(exc: BaseException) -> Failure:
-    """Return the failure for what the SDK, or anything under it, raised."""
+def failure_of_exception(exc: BaseException, error_type: object = None) -> Failure:
+    """Return the failure for what the SDK, or anything under it, raised.
+
+    The SDK shows an error body's `error` object only; Responses has the `error_type` beside it.
+    """
     response = getattr(exc, "response", None)
     status = get(exc, "status_code")
     return _failure(
         getattr(exc, "body", None),
-        None,
+        error_type,
         status if isinstance(status, int) else None,
         getattr(response, "headers", None),
         class_name(exc),

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter, time_ns
 from typing import Final
 
+from or_instrument._content import Collector
 from or_instrument._fold import fold
 from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
 from or_instrument._shield import report
 
 _NO_REPLY: Final = Reply()
-_ids = itertools.count(1)
+_ids: Final = itertools.count(1)
 _live: dict[int, weakref.ref[Flight]] = {}
 
 
@@ -28,6 +29,7 @@ class Flight:
 
     __slots__ = (
         "__weakref__",
+        "_amend",
         "_began",
         "_open",
         "_put_off",
@@ -35,6 +37,7 @@ class Flight:
         "cache_status",
         "chunks",
         "closing",
+        "collector",
         "context",
         "first_chunk_at",
         "generation_id",
@@ -45,10 +48,18 @@ class Flight:
         "started_ns",
     )
 
-    def __init__(self, request: Request, sinks: Sequence[Sink], context: object = None) -> None:
-        self.id = next(_ids)
+    def __init__(
+        self,
+        request: Request,
+        sinks: Sequence[Sink],
+        context: object = None,
+        collector: Collector | None = None,
+        amend: Callable[[Call], Call] | None = None,
+    ) -> None:
+        self.id = new_id()
         self.request = request
         self.context = context
+        self.collector = collector
         self.chunks: Callable[[], Iterable[object]] = tuple
         self.on_end: Callable[[], None] | None = None
         self.generation_id: str | None = None
@@ -56,8 +67,9 @@ class Flight:
         self.first_chunk_at: float | None = None
         self.last_read_at: float | None = None
         self.closing = False
-        self._put_off: tuple[Outcome, Failure | None] = ("abandoned", None)
+        self._put_off: tuple[Outcome, Failure | None] | None = None
         self._sinks = sinks
+        self._amend = amend
         # Popping the only element is atomic: of two threads that see an end, one wins, without a lock.
         self._open = [True]
         _live[self.id] = weakref.ref(self)
@@ -78,35 +90,40 @@ class Flight:
         ended = perf_counter()
         _live.pop(self.id, None)
         if at_last_read:
-            ended = self.last_read_at or self._began
+            ended = max(self.last_read_at or self._began, self.first_chunk_at or self._began)
         if self.on_end is not None:
             self.on_end()
         call = self._call(outcome, self._reply(failure), ended - self._began)
-        for sink in self._sinks:
-            try:
-                sink(call)
-            except Exception as exc:  # noqa: BLE001 - the shield
-                report(f"the sink {_name(sink)}", exc)
+        if self.collector is not None:
+            call = call._replace(content=self.collector.content(call, self.chunks))
+            self.collector = None
+        if self._amend is not None:
+            call = self._amended(call, self._amend)
+        # A reply that the user keeps keeps the flight, which must then not keep what the sinks hold.
+        sinks, self._sinks = self._sinks, ()
+        deliver(call, sinks)
 
     def put_off(self, outcome: Outcome, failure: Failure | None = None) -> None:
         """End the call later, as of its last read: safe in a finaliser."""
-        if self._open:
+        if self._open and self._put_off is None:
             self._put_off = (outcome, failure)
             REAPER.defer(self)
 
     def settle(self) -> None:
         """Record the end that was put off."""
-        outcome, failure = self._put_off
+        outcome, failure = self._put_off or ("abandoned", None)
         self.finish(outcome, failure, at_last_read=outcome == "abandoned")
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""
         self._open.clear()
+        self._sinks = ()
         _live.pop(self.id, None)
 
     def __del__(self) -> None:
         """Leave the recording of a dropped call to the reaper."""
-        self.put_off("abandoned")
+        if self._open:
+            self.put_off("abandoned")
 
     def _reply(self, failure: Failure | None) -> Reply:
         try:
@@ -119,6 +136,13 @@ class Flight:
         if self.generation_id or self.cache_status:
             reply = reply._replace(generation_id=self.generation_id, cache_status=self.cache_status)
         return reply
+
+    def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
+        try:
+            return amend(call)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("amending a call", exc)
+            return call
 
     def _call(self, outcome: Outcome, reply: Reply, duration: float) -> Call:
         if reply.failure is not None and outcome == "complete":
@@ -135,6 +159,20 @@ class Flight:
             missing(reply, outcome),
             self.context,
         )
+
+
+def new_id() -> int:
+    """Return an id for a `Call`, unique within the process."""
+    return next(_ids)
+
+
+def deliver(call: Call, sinks: Sequence[Sink]) -> None:
+    """Hand a call to every sink; the failure of one is none of the others'."""
+    for sink in sinks:
+        try:
+            sink(call)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report(f"the sink {_name(sink)}", exc)
 
 
 def abandon_all() -> None:
@@ -154,7 +192,7 @@ def _open_flights() -> list[Flight]:
     return [flight for ref in list(_live.values()) if (flight := ref()) is not None]
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
     os.register_at_fork(after_in_child=_discard_all)
 
 

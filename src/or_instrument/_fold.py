@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from or_instrument._failure import failure_of
-from or_instrument._read import get, items, label
+from or_instrument._read import fields, get, items, label
 from or_instrument._records import Failure, Reply
 from or_instrument._usage import parse_usage
 
@@ -45,11 +45,12 @@ class Fold:
 
     def see(self, chunk: object) -> None:
         """Take in a body, a chunk or an event, as a dict or as the SDK's model of it."""
-        kind = get(chunk, "type")
+        seen = fields(chunk)
+        kind = seen.get("type")
         if kind is not None:
-            self._see_event(kind, chunk)
-        body = get(chunk, "response")
-        self._see_body(chunk if body is None else body)
+            self._see_event(kind, seen)
+        body = seen.get("response")
+        self._see_body(seen if body is None else fields(body))
 
     def reply(self) -> Reply:
         """Return the reply as far as it was seen."""
@@ -60,57 +61,62 @@ class Fold:
             self._id,
             self._model,
             self._provider,
-            tuple(reason for _, reason in sorted(self._reasons.items())),
-            tuple(reason for _, reason in sorted(self._native.items())),
+            _by_index(self._reasons),
+            _by_index(self._native),
             self._tier,
             None if self._usage is None else parse_usage(self._usage),
             failure,
         )
 
-    def _see_event(self, kind: object, event: object) -> None:
+    def _see_event(self, kind: object, event: Mapping[str, object]) -> None:
         # A Responses stream reports a failed request as a flat event: {"type": "error", "code": ..., ...}.
-        if kind == _ERROR and get(event, "error") is None:
+        if kind == _ERROR and event.get("error") is None:
             self._error, self._failed = event, True
-        if error_type := get(event, "error_type"):
+        if error_type := event.get("error_type"):
             self._error_type = error_type
 
-    def _see_body(self, body: object) -> None:
-        self._id = label(get(body, "id")) or self._id
-        self._model = label(get(body, "model")) or self._model
-        self._provider = label(get(body, "provider")) or self._provider
-        self._tier = label(get(body, "service_tier")) or self._tier
-        usage = get(body, "usage")
+    def _see_body(self, body: Mapping[str, object]) -> None:
+        self._id = label(body.get("id")) or self._id
+        self._model = label(body.get("model")) or self._model
+        self._provider = label(body.get("provider")) or self._provider
+        self._tier = label(body.get("service_tier")) or self._tier
+        usage = body.get("usage")
         if usage is not None:
             self._usage = usage
-        if error := get(body, "error"):
+        if error := body.get("error"):
             self._error = error
-        choices = get(body, "choices")
+            self._error_type = body.get("error_type") or self._error_type
+        choices = body.get("choices")
         if choices is not None:
             for position, choice in enumerate(items(choices)):
-                self._see_choice(position, choice)
-        elif status := get(body, "status"):
+                self._see_choice(position, fields(choice))
+        elif status := body.get("status"):
             self._see_status(status, body)
 
-    def _see_choice(self, position: int, choice: object) -> None:
-        index = get(choice, "index")
+    def _see_choice(self, position: int, choice: Mapping[str, object]) -> None:
+        index = choice.get("index")
         index = index if isinstance(index, int) else position
-        if reason := label(get(choice, "finish_reason")):
+        if reason := label(choice.get("finish_reason")):
             self._reasons[index] = reason
             self._failed = self._failed or reason == _ERROR
-        if native := label(get(choice, "native_finish_reason")):
+        if native := label(choice.get("native_finish_reason")):
             self._native[index] = native
-        if error := get(choice, "error"):
+        if error := choice.get("error"):
             self._error = error
 
-    def _see_status(self, status: object, body: object) -> None:
+    def _see_status(self, status: object, body: Mapping[str, object]) -> None:
         if status == "incomplete":
-            why = label(get(get(body, "incomplete_details"), "reason")) or "incomplete"
+            why = label(get(body.get("incomplete_details"), "reason")) or "incomplete"
             self._reasons[0] = _FINISH_OF_INCOMPLETE.get(why, why)
         elif isinstance(status, str) and status in _FINISH_OF_STATUS:
             self._reasons[0] = _FINISH_OF_STATUS[status]
             self._failed = self._failed or status == "failed"
-        if error_type := get(body, "error_type"):
+        if error_type := body.get("error_type"):
             self._error_type = error_type
+
+
+def _by_index(reasons: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(map(reasons.__getitem__, sorted(reasons)))
 
 
 def fold(chunks: Iterable[object]) -> Reply:

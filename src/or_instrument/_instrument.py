@@ -5,53 +5,85 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel_trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 
+from or_instrument import _semconv as names
+from or_instrument._content import Capture
+from or_instrument._content_sinks import Events, SpanContent, open_events
+from or_instrument._content_text import Redact
+from or_instrument._enrich import Enricher, is_unwanted
+from or_instrument._errors import ConfigError
+from or_instrument._estimate import estimator
+from or_instrument._extras import MissingExtra
 from or_instrument._hosts import Hosts
+from or_instrument._lookup import LOOKUPS, mark_pending
 from or_instrument._metrics import Metrics
 from or_instrument._observer import Observer
 from or_instrument._patch import Patch
+from or_instrument._providers import Providers
 from or_instrument._reaper import REAPER
-from or_instrument._records import Sink
-from or_instrument._settings import ENABLED, Settings, checked_sinks, enabled, refuse_unknown, resolve
+from or_instrument._records import Call, Sink
+from or_instrument._settings import ENABLED, Settings, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
 from or_instrument._shield import report
 from or_instrument._span import Spans
 from or_instrument._version import __version__
 
+if TYPE_CHECKING:
+    from opentelemetry import metrics as otel_metrics
+    from opentelemetry._logs import LoggerProvider
+
+    from or_instrument._exporters import Exporters
+
 _log = logging.getLogger("or_instrument")
 _SCOPE: Final = "or_instrument"
-_SUPPRESS_KEYS: Final = (
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    "suppress_instrumentation",
-    "suppress_language_model_instrumentation",
-)
+_LOOKUP_SHARE: Final = 0.8
 _lock = threading.Lock()
 
 
 class _Installed:
     """What one `instrument()` has set up."""
 
-    def __init__(self, settings: Settings, tracer_provider: Any, meter_provider: Any, sinks: tuple[Sink, ...]) -> None:
-        self.options = (settings, tracer_provider, meter_provider, sinks)
-        self.providers = (tracer_provider, meter_provider)
-        spans = _spans(settings, tracer_provider)
-        ours: list[Sink] = [spans] if spans else []
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: Any,
+        meter_provider: Any,
+        sinks: tuple[Sink, ...],
+        *,
+        logger_provider: LoggerProvider | None,
+        redact: Redact | None,
+        exporters: Exporters | None,
+        estimate: Callable[[Call], Call] | None,
+    ) -> None:
+        self.options = (settings, tracer_provider, meter_provider, sinks, logger_provider, redact)
+        self.at_start = False
+        self.providers = Providers(tracer_provider, meter_provider, exporters)
+        self.events = _events(settings, logger_provider)
+        spans = _spans(settings, self.providers)
+        ours: list[Sink] = [self.events] if self.events else []
+        if spans and settings.content in ("span_only", "span_and_event"):
+            ours.append(SpanContent(only_theirs=settings.spans == "enrich"))
+        if spans:
+            ours.append(spans)
         if settings.metrics and not _sdk_disabled():
-            meter = otel_metrics.get_meter(_SCOPE, __version__, meter_provider)
-            ours.append(Metrics(meter, settings.metric_attributes))
+            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
         self.patch = Patch(
             Observer(
                 Hosts(settings.hosts),
                 (*ours, *sinks),
-                open_span=spans.open if spans else None,
-                is_suppressed=_is_suppressed,
+                open_span=self.providers.prepared(spans.open if spans else None),
+                is_suppressed=is_unwanted,
                 inject_usage=settings.inject_usage,
+                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact),
+                look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
+                amend=_amend(settings, estimate),
+                recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
+                propagate=settings.broadcast == "propagate",
             )
         )
 
@@ -63,12 +95,21 @@ def instrument(
     *,
     tracer_provider: otel_trace.TracerProvider | None = None,
     meter_provider: otel_metrics.MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+    exporter: str | None = None,
     hosts: Sequence[str] | str | None = None,
     inject_usage: bool | None = None,
     spans: str | None = None,
     metrics: bool | None = None,
+    content: str | None = None,
+    content_limit: int | None = None,
+    redact: Redact | None = None,
     sinks: Sequence[Sink] = (),
     metric_attributes: Sequence[str] | str | None = None,
+    metric_values_limit: int | None = None,
+    lookup: str | None = None,
+    broadcast: str | None = None,
+    estimate: bool | None = None,
     **unknown: object,
 ) -> None:
     """Record every OpenRouter call that goes through the OpenAI SDK from now on, also of clients made before.
@@ -79,15 +120,37 @@ def instrument(
     Args:
         tracer_provider: where spans go; the global provider by default, also where it is set later.
         meter_provider: where metrics go, likewise.
+        logger_provider: where content events go, likewise.
+        exporter: `otlp` or `console`: where the application sets no provider, before or later, an SDK provider of ours
+            exports the spans and metrics, set up from the standard `OTEL_*` variables. Default `none`; variable
+            `OR_INSTRUMENT_EXPORTER`.
         hosts: whose calls are recorded: host names, their subdomains included; `*` for every host, where the usage
             option is never added. Default `openrouter.ai`; variable `OR_INSTRUMENT_HOSTS`.
         inject_usage: whether `"usage": {"include": true}` is added to the body. Default true; variable
             `OR_INSTRUMENT_INJECT_USAGE`.
-        spans: `own` or `off`. Default `own`; variable `OR_INSTRUMENT_SPANS`.
+        spans: `own`; `enrich` to write onto the span that another instrumentation makes of the same call, and make
+            none; or `off`. Default `own`; variable `OR_INSTRUMENT_SPANS`.
         metrics: whether metrics are recorded. Default true; variable `OR_INSTRUMENT_METRICS`.
+        content: whether prompts and completions are captured, and where they go: `NO_CONTENT`, `SPAN_ONLY`,
+            `EVENT_ONLY` or `SPAN_AND_EVENT`; `Call.content` has them too. Default `NO_CONTENT`; variable
+            `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
+        content_limit: how many characters one content attribute may have; longer texts are cut. Default 60000; variable
+            `OR_INSTRUMENT_CONTENT_LIMIT`.
+        redact: takes every captured text and returns what may be shown of it, or `None`. Where it raises, nothing of
+            that call's content is shown.
         sinks: callables that get the frozen `Call` of every call, in the thread that finished it.
         metric_attributes: which keys of `attributes(...)` become metric labels. Default none; variable
             `OR_INSTRUMENT_METRIC_ATTRIBUTES`.
+        metric_values_limit: how many values such a label may have; further ones become `other`. Default 100; variable
+            `OR_INSTRUMENT_METRIC_VALUES_LIMIT`.
+        lookup: `missing`: the cost of calls that ended without usage, such as streams broken off, is looked up in the
+            background, with the call's own credentials at the host that served it; sinks get a second `Call` that
+            `recovers` the first. Default `off`; variable `OR_INSTRUMENT_LOOKUP`.
+        broadcast: `link`: a span link to the trace that OpenRouter's Broadcast exports of the same call. `propagate`:
+            sends our span's ids in the body, so that Broadcast's spans nest under ours; as every body then differs,
+            OpenRouter's response cache never hits. Default `off`; variable `OR_INSTRUMENT_BROADCAST`.
+        estimate: whether calls whose reply tells tokens but no cost get an estimate at list prices (needs the extra
+            `prices`), never added to reported cost. Default false; variable `OR_INSTRUMENT_ESTIMATE`.
         unknown: any other option is refused.
 
     Raises:
@@ -96,24 +159,56 @@ def instrument(
     """
     global _installed  # noqa: PLW0603 - one per process
     given = {
+        "exporter": exporter,
         "hosts": hosts,
         "inject_usage": inject_usage,
         "spans": spans,
         "metrics": metrics,
+        "content": content,
+        "content_limit": content_limit,
         "metric_attributes": metric_attributes,
+        "metric_values_limit": metric_values_limit,
+        "lookup": lookup,
+        "broadcast": broadcast,
+        "estimate": estimate,
     }
-    refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "sinks"))
-    settings, sinks = resolve(given, os.environ), checked_sinks(sinks)
+    refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "logger_provider", "redact", "sinks"))
+    settings, sinks, redact = resolve(given, os.environ), checked_sinks(sinks), checked_redact(redact)
     if enabled(os.environ) is False:
         _log.info("%s is false: nothing is instrumented", ENABLED)
         return
+    estimator_ = _estimator(is_asked=estimate is not None) if settings.estimate else None
+    exporters = _exporters(settings.exporter, is_asked=exporter is not None)
     with _lock:
         if _installed is not None:
-            if _installed.options != (settings, tracer_provider, meter_provider, sinks):
+            if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
+                return
+            if not _installed.at_start:
                 _log.warning("already instrumented with other options; call uninstrument() first to change them")
-            return
-        _installed = _Installed(settings, tracer_provider, meter_provider, sinks)
+                return
+            _installed.patch.remove()
+        _installed = _Installed(
+            settings,
+            tracer_provider,
+            meter_provider,
+            sinks,
+            logger_provider=logger_provider,
+            redact=redact,
+            exporters=exporters,
+            estimate=estimator_,
+        )
         _installed.patch.install()
+
+
+def instrument_at_start() -> None:
+    """Instrument as the environment says, unless the code has done so: what the start-up hook runs.
+
+    A later `instrument()` with other options takes its place.
+    """
+    if _installed is None and enabled(os.environ):
+        instrument()
+        if _installed is not None:
+            _installed.at_start = True
 
 
 def uninstrument() -> None:
@@ -133,18 +228,18 @@ def is_instrumented() -> bool:
 def flush(timeout_s: float = 5.0) -> bool:
     """Record what finalisers have left over, then have the providers export; return whether all of it went out.
 
-    Waits at most about `timeout_s` seconds. Providers without `force_flush`, such as the API's no-op ones, have nothing to
-    flush.
+    Look-ups under way are waited for. Waits at most about `timeout_s` seconds in all. Providers without `force_flush`,
+    such as the API's no-op ones, have nothing to flush.
     """
-    REAPER.drain()
-    tracer_provider, meter_provider = _installed.providers if _installed is not None else (None, None)
-    providers = (
-        tracer_provider or otel_trace.get_tracer_provider(),
-        meter_provider or otel_metrics.get_meter_provider(),
-    )
     deadline = monotonic() + timeout_s
+    REAPER.drain()
+    # Some of the time is kept for exporting what there is.
+    is_looked_up = LOOKUPS.wait(_LOOKUP_SHARE * timeout_s)
+    providers = (_installed.providers if _installed is not None else Providers(None, None, None)).in_use()
+    if _installed is not None and _installed.events is not None:
+        providers = (*providers, _installed.events.provider)
     flushed = [_flushed(provider, deadline) for provider in providers]
-    return all(flushed)
+    return all(flushed) and is_looked_up
 
 
 def _flushed(provider: object, deadline: float) -> bool:
@@ -158,16 +253,56 @@ def _flushed(provider: object, deadline: float) -> bool:
         return False
 
 
-def _spans(settings: Settings, tracer_provider: otel_trace.TracerProvider | None) -> Spans | None:
+def _exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
+    if exporter == "none" or _sdk_disabled():
+        return None
+    from or_instrument._exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
+
+    try:
+        return load(exporter)
+    except MissingExtra as exc:
+        if is_asked:
+            raise ConfigError(f"exporter={exporter!r}: {exc}") from exc
+        _log.warning("exporter %s: %s. Nothing is exported.", exporter, exc)
+        return None
+
+
+def _estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
+    try:
+        return estimator()
+    except MissingExtra as exc:
+        if is_asked:
+            raise ConfigError(str(exc)) from exc
+        _log.warning("%s. Nothing is estimated.", exc)
+        return None
+
+
+def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call] | None:
+    if settings.lookup == "off" or estimate is None:
+        return estimate if settings.lookup == "off" else mark_pending
+    return lambda call: estimate(mark_pending(call))
+
+
+def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
+    return Metrics(meter, settings.metric_attributes, settings.metric_values_limit)
+
+
+def _spans(settings: Settings, providers: Providers) -> Enricher | None:
     if settings.spans == "off" or _sdk_disabled():
         return None
-    return Spans(otel_trace.get_tracer(_SCOPE, __version__, tracer_provider), settings.cost_aliases)
+    aliases = settings.cost_aliases
+    tracer = providers.tracer(_SCOPE, __version__)
+    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link")
+    return Enricher(own, always=settings.spans == "enrich", cost_aliases=aliases)
+
+
+def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:
+    if settings.content not in ("event_only", "span_and_event") or _sdk_disabled():
+        return None
+    spend_names = (names.SPEND, names.SPEND_ALIAS, *settings.cost_aliases)
+    return open_events(_SCOPE, __version__, logger_provider, spend_names)
 
 
 def _sdk_disabled() -> bool:
     # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-
-
-def _is_suppressed(context: Context) -> bool:
-    return bool(context) and any(context.get(key) for key in _SUPPRESS_KEYS)

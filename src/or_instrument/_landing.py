@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from or_instrument import _sdk
 from or_instrument._body import EventKeeper, JSONKeeper, parse_json
+from or_instrument._content import ContentKeeper
 from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
+from or_instrument._read import get
 from or_instrument._shield import report
 from or_instrument._tap import atap, tap
 from or_instrument._wire import Wire
@@ -48,19 +50,20 @@ class Landing:
             if response is None or (_sdk.body_of(response) is not None and not self._flight.request.stream):
                 self._read(result)
             else:
-                self._watch(response).keep(EventKeeper() if self._flight.request.stream else JSONKeeper())
+                self._watch(response).keep(_keeper(self._flight))
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
     def raised(self, exc: BaseException) -> None:
         """See an exception in flight; a cancelled call is one like any other."""
         try:
-            response = getattr(exc, "response", None)
+            response, error_type = getattr(exc, "response", None), None
             if response is not None:
                 self._see_headers(response)
+                error_type = _error_type(response)
             # A coroutine that is being destroyed may be so by the garbage collector.
             end = self._flight.put_off if isinstance(exc, GeneratorExit) else self._flight.finish
-            end("error", failure_of_exception(exc))
+            end("error", failure_of_exception(exc, error_type))
         except Exception as error:  # noqa: BLE001 - the shield
             report("observing an exception", error)
 
@@ -88,6 +91,17 @@ class Landing:
     def _see_headers(self, response: Any) -> None:
         self._flight.generation_id = _sdk.header(response, _GENERATION_ID)
         self._flight.cache_status = _sdk.header(response, _CACHE_STATUS)
+
+
+def _keeper(flight: Flight) -> EventKeeper | JSONKeeper:
+    if not flight.request.stream:
+        return JSONKeeper()
+    return EventKeeper() if flight.collector is None else ContentKeeper(flight.collector.see)
+
+
+def _error_type(response: Any) -> object:
+    bodies = parse_json(_sdk.body_of(response) or b"")
+    return get(bodies[0], "error_type") if bodies else None
 
 
 def _tapped(flight: Flight, iterator: Any) -> Any:

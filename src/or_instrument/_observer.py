@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, get_current
+from opentelemetry.trace import get_current_span
 
 from or_instrument import _sdk
+from or_instrument._broadcast import with_trace
+from or_instrument._content import Capture
+from or_instrument._errors import BudgetExceeded
 from or_instrument._flight import Flight, abandon_all
 from or_instrument._hosts import Endpoint, Hosts
 from or_instrument._landing import Landing
 from or_instrument._reaper import REAPER
-from or_instrument._records import Request, Sink
+from or_instrument._records import Call, Request, Sink
 from or_instrument._request import describe, operation_of, with_usage_option
-from or_instrument._scope import ATTRIBUTES
+from or_instrument._scope import ATTRIBUTES, TRACKERS
 from or_instrument._shield import report
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -41,22 +45,42 @@ class Observer:
         open_span: Callable[[Request, int], Context] | None,
         is_suppressed: Callable[[Context], bool],
         inject_usage: bool,
+        capture: Capture | None = None,
+        look_inside: Callable[[Context], Context] | None = None,
+        amend: Callable[[Call], Call] | None = None,
+        recovery: Callable[[Any, Any, Sequence[Sink]], Sink] | None = None,
+        propagate: bool = False,
     ) -> None:
         self._hosts = hosts
         self._sinks = sinks
         self._open_span = open_span
         self._is_suppressed = is_suppressed
         self._inject_usage = inject_usage
+        self._capture = capture
+        self._look_inside = look_inside
+        self._amend = amend
+        self._recovery = recovery
+        self._propagate = propagate
 
     def open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
-        """Return the opened call, `None` where it is none of ours or where something of ours failed."""
+        """Return the opened call, `None` where it is none of ours or where something of ours failed.
+
+        Raises `BudgetExceeded` where the code around the call has asked for it.
+        """
         try:
+            if not self._sinks and not TRACKERS.get():
+                return None
             options = _sdk.options_of(args, kwargs)
             operation = operation_of(options.url) if options.method.lower() == "post" else None
             if operation is None or self._is_suppressed(get_current()):
                 return None
             endpoint = self._hosts.endpoint(_sdk.url_of(client, options))
-            return None if endpoint is None else self._opened(endpoint, operation, options, args, kwargs)
+            if endpoint is None:
+                return None
+            sinks = self._sinks_of(endpoint, client, options)
+            return self._opened(endpoint, operation, options, sinks, (args, kwargs))
+        except BudgetExceeded:
+            raise
         except Exception as exc:  # noqa: BLE001 - the shield
             report("describing a call", exc)
             return None
@@ -66,22 +90,60 @@ class Observer:
         endpoint: Endpoint,
         operation: str,
         options: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        sinks: Sequence[Sink],
+        arguments: Arguments,
     ) -> Opened:
+        args, kwargs = arguments
         stream = bool(kwargs.get("stream"))
-        request = describe(endpoint, operation, _sdk.sent_body(options), stream=stream, attributes=ATTRIBUTES.get())
-        extra = None
-        if self._inject_usage and endpoint.is_named and not options.files:
-            extra = with_usage_option(operation, options.json_data, options.extra_json)
-        flight = Flight(request, self._sinks)
+        body = _sdk.sent_body(options)
+        request = describe(endpoint, operation, body, stream=stream, attributes=ATTRIBUTES.get())
+        collector = None if self._capture is None else self._capture.begin(body)
+        flight = Flight(request, sinks, collector=collector, amend=self._amend)
         try:
             landing = Landing(flight)
-            observed = _sdk.with_options(args, kwargs, _sdk.observed(options, landing.parsed, extra))
             context = self._open_span(request, flight.started_ns) if self._open_span else get_current()
+            extra = self._extra(operation, options, body, context) if endpoint.is_named else None
+            observed = _sdk.with_options(args, kwargs, _sdk.observed(options, self._parsed(flight, landing), extra))
         except BaseException:
             flight.discard()
             raise
         flight.context = context
         REAPER.start(at_exit=abandon_all)
         return Opened(landing, context, *observed)
+
+    def _sinks_of(self, endpoint: Endpoint, client: Any, options: Any) -> Sequence[Sink]:
+        if not endpoint.is_named:
+            return self._sinks
+        sinks = self._sinks
+        if active := TRACKERS.get():
+            trackers = dict.fromkeys(active)
+            for tracker in trackers:
+                tracker.check_budget()
+            sinks = (*sinks, *trackers)
+        return sinks if self._recovery is None else (*sinks, self._recovery(client, options, sinks))
+
+    def _extra(
+        self, operation: str, options: Any, body: Mapping[str, object], context: Context
+    ) -> Mapping[str, object] | None:
+        if options.files:
+            return None
+        extra = with_usage_option(operation, options.json_data, options.extra_json) if self._inject_usage else None
+        span = get_current_span(context).get_span_context() if self._propagate and operation == "chat" else None
+        if span is None or not span.trace_flags.sampled:
+            return extra
+        so_far = options.extra_json if extra is None else extra
+        return with_trace(body, so_far, span.trace_id, span.span_id) or extra
+
+    def _parsed(self, flight: Flight, landing: Landing) -> Callable[[object], None]:
+        look_inside = self._look_inside
+        if look_inside is None:
+            return landing.parsed
+
+        def parsed(reply: object) -> None:
+            try:
+                flight.context = look_inside(flight.context)  # type: ignore[arg-type]
+            except Exception as exc:  # noqa: BLE001 - the shield
+                report("looking for another instrumentation's span", exc)
+            landing.parsed(reply)
+
+        return parsed

@@ -22,6 +22,8 @@ def get(source: object, name: str) -> object:
     """Return the value of a key or field, `None` where it is absent or `source` has no fields at all."""
     if type(source) is dict:
         return source.get(name)
+    if source is None:
+        return None
     fields = getattr(source, "__dict__", _EMPTY)
     if name in fields:
         return fields[name]
@@ -29,6 +31,19 @@ def get(source: object, name: str) -> object:
     if extra:
         return extra.get(name)
     return source.get(name) if isinstance(source, Mapping) else None
+
+
+def fields(source: object) -> Mapping[str, object]:
+    """Return all keys or fields at once, for who needs several of them; none where `source` has no fields at all."""
+    if type(source) is dict:
+        return source
+    extra = getattr(source, "__pydantic_extra__", None)
+    if extra:
+        return {**extra, **vars(source)}
+    declared: Mapping[str, object] | None = getattr(source, "__dict__", None)
+    if declared:
+        return declared
+    return source if isinstance(source, Mapping) else _EMPTY
 
 
 def items(value: object) -> Sequence[object]:
@@ -61,10 +76,11 @@ def count(value: object) -> int | None:
     """Return a whole number from 0 to what OpenTelemetry can carry (64 bits)."""
     if type(value) is int and 0 <= value <= _INT64_MAX:
         return value
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer() and 0 <= value <= _INT64_MAX:
         return int(value)
-    if value is not None:
-        _log_dropped("token count", value)
+    _log_dropped("token count", value)
     return None
 
 

@@ -13,6 +13,8 @@ Outcome: TypeAlias = Literal["complete", "closed", "abandoned", "cancelled", "er
 """How a call ended. Only `error` is an error; `closed`, `abandoned` and `cancelled` are the user's choice."""
 
 NOTHING: Mapping[str, AttributeValue] = {}
+PENDING: Final = "pending"
+"""The `missing` of a call whose cost is being looked up: one more `Call` follows, which `recovers` it."""
 _EXACT: Final = Context(prec=700, traps=[])
 """Adds any two doubles without rounding, whatever precision and traps the application has set for itself."""
 
@@ -33,6 +35,8 @@ class Request(NamedTuple):
     """Sampling and routing parameters under their span attribute names (`gen_ai.request.temperature`, ...)."""
     attributes: Mapping[str, AttributeValue] = NOTHING
     """What `attributes(...)` had set when the call began."""
+    trace_id: str | None = None
+    """The `trace.trace_id` that the caller sent for OpenRouter's Broadcast."""
 
 
 class Usage(NamedTuple):
@@ -58,6 +62,8 @@ class Usage(NamedTuple):
     """Non-zero audio, image and video tokens and server tool calls, under their span attribute names."""
     source: str = "response"
     """`response`, `generation` (looked up afterwards) or `estimate`."""
+    estimated_cost: float | None = None
+    """USD at list prices, where nothing was reported and estimates are on. Never a part of `cost` or `spend`."""
 
     @property
     def spend(self) -> float | None:
@@ -115,6 +121,19 @@ class Reply(NamedTuple):
     """`HIT` or `MISS` of OpenRouter's response cache, likewise."""
 
 
+class Content(NamedTuple):
+    """What one call said, in the words of the GenAI conventions; there only where it was asked for.
+
+    Redacted and cut already. Media are named by URL or by type and size, without their bytes.
+    """
+
+    input_messages: tuple[Mapping[str, object], ...] = ()
+    output_messages: tuple[Mapping[str, object], ...] = ()
+    """One a choice."""
+    system_instructions: tuple[Mapping[str, object], ...] = ()
+    tool_definitions: tuple[Mapping[str, object], ...] = ()
+
+
 class Call(NamedTuple):
     """One call, finished: what every sink gets, exactly once."""
 
@@ -130,11 +149,16 @@ class Call(NamedTuple):
     time_to_first_chunk_s: float | None = None
     """Streams only."""
     missing: str | None = None
-    """Why the spend is unknown, in one word; `None` where it is known."""
+    """Why the spend is unknown, in one word; `None` where it is known. `pending`: it is being looked up."""
     context: object = None
     """The OpenTelemetry context that holds the call's span."""
     recovers: int | None = None
-    """The id of the call whose cost this one brings, where `reply.usage.source` is `generation`."""
+    """The id of the call that a look-up was made for; its times are those of the look-up.
+
+    Where it found the cost, `reply.usage.source` is `generation`; where not, `missing` says why.
+    """
+    content: Content | None = None
+    """What was asked and answered, where `instrument(content=...)` asks for it."""
 
     @property
     def usage(self) -> Usage | None:
@@ -145,6 +169,13 @@ class Call(NamedTuple):
     def failure(self) -> Failure | None:
         """The reply's failure."""
         return self.reply.failure
+
+    @property
+    def generation_id(self) -> str | None:
+        """The id under which OpenRouter has the call on file, `None` where it never became known."""
+        if self.reply.generation_id is not None:
+            return self.reply.generation_id
+        return self.reply.id if self.reply.id is not None and self.reply.id.startswith("gen-") else None
 
     @property
     def spend(self) -> float | None:
@@ -159,3 +190,8 @@ Sink: TypeAlias = Callable[[Call], None]
 def exact(amount: float) -> Decimal:
     """Return the amount with the digits that the service wrote, not those of its binary neighbour."""
     return Decimal(str(amount))
+
+
+def add(amount: Decimal, other: Decimal) -> Decimal:
+    """Return the sum with all its digits, whatever decimal context the application has set."""
+    return _EXACT.add(amount, other)

@@ -21,6 +21,7 @@ _OPERATIONS: Final = {
 _TAKES_USAGE: Final = frozenset(("chat", "text_completion", "embeddings"))
 _USAGE_OPTION: Final[Mapping[str, object]] = {"include": True}
 _LIST_LIMIT: Final = 32
+_FLOAT_MAX: Final = sys.float_info.max
 
 
 def operation_of(url: str) -> str | None:
@@ -61,12 +62,13 @@ def describe(
         stream,
         parameters,
         attributes,
+        label(get(trace, "trace_id")) if (trace := body.get("trace")) else None,
     )
 
 
 def with_usage_option(operation: str, body: object, extra: object) -> Mapping[str, object] | None:
     """Return the extra body that asks for usage as well, `None` where the body says so itself or cannot take it."""
-    if operation not in _TAKES_USAGE or not isinstance(body, Mapping) or "usage" in body:
+    if operation not in _TAKES_USAGE or not isinstance(body, dict) or "usage" in body:
         return None
     if extra is None:
         return {"usage": _USAGE_OPTION}
@@ -80,7 +82,7 @@ _Reader = Callable[[object, dict[str, AttributeValue]], None]
 
 def _real(attribute: str) -> _Reader:
     def read(value: object, parameters: dict[str, AttributeValue]) -> None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _FLOAT_MAX:
             parameters[attribute] = float(value)
 
     return read

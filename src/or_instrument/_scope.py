@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, Protocol
 
-from or_instrument._records import NOTHING, AttributeValue
+from or_instrument._records import NOTHING, AttributeValue, Call
+
+
+class Tracker(Protocol):
+    """A sink that counts the cost of the calls that begin while it is active."""
+
+    def __call__(self, call: Call) -> None:
+        """Count the call."""
+
+    def check_budget(self) -> None:
+        """Raise `BudgetExceeded` where nothing more may be spent."""
+
 
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
+TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
+"""Those that are active, outermost first; one that was entered twice is there twice."""
 
 
 @contextmanager
@@ -22,7 +35,10 @@ def attributes(**attrs: AttributeValue) -> Iterator[None]:
         with or_instrument.attributes(feature="search", tenant="acme"):
             client.chat.completions.create(...)
     """
-    given = {key: value for key, value in attrs.items() if value is not None}
+    # A list could still be changed by its owner, and could not be a metric label.
+    given = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in attrs.items() if value is not None
+    }
     token = ATTRIBUTES.set({**ATTRIBUTES.get(), **given})
     try:
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from openai._models import FinalRequestOptions
 
 SUPPORTED: Final = "openai>=1.40,<4"
+_SYNC_METHODS: Final = ("iter_bytes", "close")
+_ASYNC_METHODS: Final = ("aiter_bytes", "aclose")
 _NO_BODY: Final[Mapping[str, object]] = {}
 
 
@@ -25,6 +29,8 @@ def url_of(client: Any, options: FinalRequestOptions) -> URL:
 def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
     """Return the top level of the JSON body that the SDK will send, empty where it is no object."""
     body, extra = options.json_data, options.extra_json
+    if extra is None:
+        return body if isinstance(body, dict) else _NO_BODY
     if not isinstance(body, Mapping):
         return extra if isinstance(extra, Mapping) and body is None else _NO_BODY
     return {**body, **extra} if isinstance(extra, Mapping) else body
@@ -53,7 +59,11 @@ def observed(
     update: dict[str, Any] = {"post_parser": parser}
     if extra_json is not None:
         update["extra_json"] = extra_json
-    return options.model_copy(update=update)
+    # What `model_copy(update=...)` does, without its checks of names that are known to be fields.
+    copied = copy(options)
+    vars(copied).update(update)
+    copied.model_fields_set.update(update)
+    return copied
 
 
 def _shown(observe: Callable[[object], None]) -> Callable[[Any], Any]:
@@ -72,9 +82,15 @@ def _chained(observe: Callable[[object], None], theirs: Callable[[Any], Any]) ->
     return parser
 
 
+def is_model(parsed: object) -> bool:
+    """Return whether a parsed reply is one of the SDK's models: asking one for a name that it has not is slow."""
+    return hasattr(parsed, "__pydantic_extra__")
+
+
 def is_stream(parsed: object) -> bool:
     """Return whether a parsed reply is the SDK's `Stream` or `AsyncStream`, or a subclass of them."""
-    return hasattr(parsed, "_iterator") and hasattr(parsed, "response")
+    held = getattr(parsed, "__dict__", _NO_BODY)
+    return "_iterator" in held and "response" in held
 
 
 def replace_iterator(stream: Any, tap: Callable[[Any], Any]) -> tuple[Any, Any]:
@@ -86,10 +102,19 @@ def replace_iterator(stream: Any, tap: Callable[[Any], Any]) -> tuple[Any, Any]:
 
 def http_response_of(result: Any) -> Any:
     """Return the HTTP response inside what `request` returned, `None` where there is none."""
-    for candidate in (result, getattr(result, "http_response", None), getattr(result, "response", None)):
+    if is_model(result):
+        return None
+    # The SDK's own response classes look like an HTTP response themselves: what they hold goes first.
+    for candidate in (getattr(result, "http_response", None), getattr(result, "response", None), result):
         if hasattr(candidate, "iter_bytes") and hasattr(candidate, "status_code") and hasattr(candidate, "is_closed"):
             return candidate
     return None
+
+
+def methods_in_use(response: Any) -> tuple[str, ...]:
+    """Return the methods by which a response is read and closed: sync or async, both where its body is in memory."""
+    halves = (("__iter__", _SYNC_METHODS), ("__aiter__", _ASYNC_METHODS))
+    return tuple(name for half, names in halves if hasattr(response.stream, half) for name in names)
 
 
 def body_of(response: Any) -> bytes | None:
@@ -124,6 +149,14 @@ def error_chunk(exc: BaseException) -> object:
             return data if isinstance(data, dict) else None
         traceback = traceback.tb_next
     return None
+
+
+def is_closed_by_reader() -> bool:
+    """Return whether the caller's caller was called by the HTTP library's own reader of a body.
+
+    In `httpx2` that generator closes the response when it is destroyed.
+    """
+    return sys._getframe(3).f_code.co_name in ("iter_raw", "aiter_raw")
 
 
 def is_running(generator: object) -> bool:

@@ -30,6 +30,7 @@ CACHE_STATUS: Final = "openrouter.cache.status"
 GENERATION_ID: Final = "openrouter.generation.id"
 STREAM_OUTCOME: Final = "openrouter.stream.outcome"
 IS_BYOK: Final = "openrouter.usage.is_byok"
+ESTIMATED_COST: Final = "openrouter.usage.estimated_cost"
 SPEND: Final = "openrouter.usage.spend"
 SPEND_ALIAS: Final = "gen_ai.usage.cost"
 USAGE_SOURCE: Final = "openrouter.usage.source"
@@ -60,13 +61,24 @@ FAILURE_ATTRIBUTES: Final = (
 )
 """In the order of the fields of `Failure`."""
 
+CONTENT_ATTRIBUTES: Final = (
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.definitions",
+)
+"""In the order of the fields of `Content`."""
+CONTENT_EVENT: Final = "gen_ai.client.inference.operation.details"
+
 DURATION: Final = "gen_ai.client.operation.duration"
 TOKENS: Final = "gen_ai.client.token.usage"
 FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 COST: Final = "gen_ai.usage.cost"
 UPSTREAM_COST: Final = "openrouter.usage.upstream_cost"
+CACHE_READ_TOKENS: Final = "openrouter.usage.cache_read_tokens"
 MISSING: Final = "openrouter.usage.missing"
 MISSING_REASON: Final = "reason"
+ACCOUNT: Final = "openrouter.account"
 
 SECONDS_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))

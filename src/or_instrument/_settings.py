@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from or_instrument._content_text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._records import Sink
 
@@ -28,7 +29,14 @@ class Settings(NamedTuple):
     inject_usage: bool = True
     spans: str = "own"
     metrics: bool = True
+    content: str = "no_content"
+    content_limit: int = 60_000
     metric_attributes: tuple[str, ...] = ()
+    metric_values_limit: int = 100
+    exporter: str = "none"
+    lookup: str = "off"
+    broadcast: str = "off"
+    estimate: bool = False
     cost_aliases: tuple[str, ...] = ()
 
 
@@ -66,14 +74,28 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
 
 
+def _content_limit(value: object) -> int:
+    limit = int(value) if isinstance(value, str) else value
+    if type(limit) is not int or limit < _SMALLEST_CONTENT_LIMIT:
+        raise ValueError
+    return limit
+
+
+def _count(value: object) -> int:
+    if isinstance(value, (str, int)) and not isinstance(value, bool) and int(value) > 0:
+        return int(value)
+    raise ValueError
+
+
 def _hosts(value: object) -> tuple[str, ...]:
     hosts = _names(value)
-    if not hosts or any(mark in host for host in hosts for mark in "/:@ "):
+    if not hosts or any(mark in host for host in hosts if host != "*" for mark in "/:@ *"):
         raise ValueError
     return hosts
 
 
 _SWITCH_WORDS: Final = "true or false"
+_SMALLEST_CONTENT_LIMIT: Final = 256
 _OPTIONS: Final[Mapping[str, _Option]] = {
     "hosts": _Option(
         "OR_INSTRUMENT_HOSTS",
@@ -81,11 +103,28 @@ _OPTIONS: Final[Mapping[str, _Option]] = {
         "host names without scheme, port or path (a list, or separated by commas), or *",
     ),
     "inject_usage": _Option("OR_INSTRUMENT_INJECT_USAGE", _switch, _SWITCH_WORDS),
-    "spans": _Option("OR_INSTRUMENT_SPANS", _one_of("own", "off"), "own or off"),
+    "spans": _Option("OR_INSTRUMENT_SPANS", _one_of("own", "enrich", "off"), "own, enrich or off"),
     "metrics": _Option("OR_INSTRUMENT_METRICS", _switch, _SWITCH_WORDS),
+    "content": _Option(
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        _one_of("no_content", "span_only", "event_only", "span_and_event"),
+        "NO_CONTENT, SPAN_ONLY, EVENT_ONLY or SPAN_AND_EVENT",
+    ),
+    "content_limit": _Option(
+        "OR_INSTRUMENT_CONTENT_LIMIT",
+        _content_limit,
+        f"a whole number of characters, at least {_SMALLEST_CONTENT_LIMIT}",
+    ),
     "metric_attributes": _Option(
         "OR_INSTRUMENT_METRIC_ATTRIBUTES", _names, "keys of attributes(...), a list or separated by commas"
     ),
+    "metric_values_limit": _Option("OR_INSTRUMENT_METRIC_VALUES_LIMIT", _count, "a whole number, at least 1"),
+    "exporter": _Option("OR_INSTRUMENT_EXPORTER", _one_of("none", "otlp", "console"), "none, otlp or console"),
+    "lookup": _Option("OR_INSTRUMENT_LOOKUP", _one_of("off", "missing"), "off or missing"),
+    "broadcast": _Option(
+        "OR_INSTRUMENT_BROADCAST", _one_of("off", "link", "propagate"), "off, link or propagate"
+    ),
+    "estimate": _Option("OR_INSTRUMENT_ESTIMATE", _switch, _SWITCH_WORDS),
     "cost_aliases": _Option(
         "OR_INSTRUMENT_COST_ALIASES", _names, "span attribute names, a list or separated by commas"
     ),
@@ -107,6 +146,16 @@ def resolve(keywords: Mapping[str, object], environ: Mapping[str, str]) -> Setti
     return Settings(**values)  # type: ignore[arg-type]
 
 
+def explain(environ: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """Return, for every variable of ours, what it is set to and, where that is not allowed, what is."""
+    told: dict[str, tuple[str | None, str | None]] = {}
+    switch = _Option(ENABLED, _switch, _SWITCH_WORDS)
+    for option in (switch, *_OPTIONS.values()):
+        text = environ.get(option.variable, "").strip() or None
+        told[option.variable] = (text, option.allowed if text and not _is_allowed(option, text) else None)
+    return told
+
+
 def refuse_unknown(unknown: Mapping[str, object], known: Sequence[str]) -> None:
     """Raise `ConfigError` where an option is given that there is not."""
     if unknown:
@@ -123,6 +172,13 @@ def checked_sinks(sinks: object) -> tuple[Sink, ...]:
     return listed
 
 
+def checked_redact(redact: object) -> Redact | None:
+    """Return the redact function. Raises `ConfigError` where it cannot be called."""
+    if redact is not None and not callable(redact):
+        raise ConfigError(f"redact={redact!r} is not allowed; allowed: a callable from a text to a text or None")
+    return redact
+
+
 def enabled(environ: Mapping[str, str]) -> bool | None:
     """Return what the master switch says, `None` where it says nothing that can be understood."""
     value = environ.get(ENABLED, "").strip()
@@ -133,6 +189,14 @@ def enabled(environ: Mapping[str, str]) -> bool | None:
     except ValueError:
         _warn_of_variable(ENABLED, value, _SWITCH_WORDS, "ignored")
         return None
+
+
+def _is_allowed(option: _Option, text: str) -> bool:
+    try:
+        option.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _from_keyword(name: str, option: _Option, keyword: object) -> object:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
     Span,
+    SpanContext,
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
     get_current_span,
     set_span_in_context,
 )
 
 from or_instrument import _semconv as names
+from or_instrument._broadcast import broadcast_span
 from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
-
-_USAGE_FIELDS: Final = len(names.USAGE_ATTRIBUTES)
 
 
 class Spans:
-    """The span sink: one CLIENT span a call."""
+    """The span sink: one CLIENT span a call, and one more inside for a cost that was looked up afterwards."""
 
-    def __init__(self, tracer: Tracer, cost_aliases: Sequence[str] = ()) -> None:
+    def __init__(self, tracer: Tracer, cost_aliases: Sequence[str] = (), *, link_broadcast: bool = False) -> None:
         self._tracer = tracer
+        self._links_broadcast = link_broadcast
         self._aliases = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
 
     def open(self, request: Request, started_ns: int) -> Context:
@@ -41,6 +42,9 @@ class Spans:
 
     def __call__(self, call: Call) -> None:
         """Write the call on its span and end it."""
+        if call.recovers is not None:
+            self._recovered(call)
+            return
         span = get_current_span(call.context)  # type: ignore[arg-type]
         try:
             if span.is_recording():
@@ -48,10 +52,30 @@ class Spans:
         finally:
             span.end(call.started_ns + int(call.duration_s * 1e9))
 
+    def link(self, span: Span, call: Call) -> None:
+        """Link the span to the one that OpenRouter's Broadcast exports of the same generation, where that is on."""
+        generation_id = call.generation_id if self._links_broadcast else None
+        if generation_id is not None:
+            theirs = broadcast_span(generation_id, call.request.trace_id)
+            span.add_link(SpanContext(*theirs, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)))
+
     def _write(self, span: Span, call: Call) -> None:
         span.set_attributes(end_attributes(call, self._aliases))
+        self.link(span, call)
         if call.failure is not None:
             span.set_status(Status(StatusCode.ERROR, describe(call.failure)))
+
+    def _recovered(self, call: Call) -> None:
+        if call.usage is None:
+            return
+        model = call.request.model or call.reply.model
+        span = self._tracer.start_span(
+            f"generation {model}" if model else "generation",
+            call.context,  # type: ignore[arg-type]
+            attributes=recovered_attributes(call, self._aliases),
+            start_time=call.started_ns,
+        )
+        span.end(call.started_ns + int(call.duration_s * 1e9))
 
 
 def start_attributes(request: Request) -> dict[str, AttributeValue]:
@@ -83,6 +107,19 @@ def end_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, Attribut
         attributes[names.STREAM_OUTCOME] = call.outcome
         if call.time_to_first_chunk_s is not None:
             attributes[names.TIME_TO_FIRST_CHUNK] = call.time_to_first_chunk_s
+    return attributes
+
+
+def recovered_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, AttributeValue]:
+    """Return what a look-up brought. Without an operation: the call itself is not to be counted twice."""
+    request = call.request
+    attributes: dict[str, AttributeValue] = {names.PROVIDER: request.provider, names.SERVER_ADDRESS: request.host}
+    if request.model is not None:
+        attributes[names.REQUEST_MODEL] = request.model
+    attributes.update(request.attributes)
+    attributes.update(_reply_attributes(call.reply))
+    if call.usage is not None:
+        _add_usage(attributes, call.usage, spend_names)
     return attributes
 
 
@@ -119,13 +156,17 @@ def _reply_attributes(reply: Reply) -> dict[str, AttributeValue]:
 
 
 def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, spend_names: Sequence[str]) -> None:
-    attributes.update(_named(names.USAGE_ATTRIBUTES, usage[:_USAGE_FIELDS]))
+    for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
+        if value is not None:
+            attributes[name] = value  # type: ignore[assignment]
     attributes.update(usage.details)
     attributes[names.USAGE_SOURCE] = usage.source
     spend = usage.spend
     if spend is not None:
         for name in spend_names:
             attributes[name] = spend
+    if usage.estimated_cost is not None:
+        attributes[names.ESTIMATED_COST] = usage.estimated_cost
 
 
 def _named(keys: Sequence[str], values: Sequence[object]) -> Mapping[str, AttributeValue]:

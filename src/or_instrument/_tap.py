@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
+from or_instrument._content import Collector
 from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
 from or_instrument._read import get, items
@@ -16,53 +18,68 @@ from or_instrument._sdk import error_chunk
 
 T = TypeVar("T")
 
-_LAST_KEPT: Final = 4
 _FINISHED_KEPT: Final = 128
 
 
 class Chunks:
-    """What is kept of a stream: its first chunk, the last few, and those with which one of several choices ended."""
+    """What is kept of a stream: the last two chunks, those with which one of several choices ended, a first event."""
 
-    __slots__ = ("error", "finished", "first", "last", "see")
+    __slots__ = ("before", "error", "finished", "first", "last", "see")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
-        self.last = deque[object](maxlen=_LAST_KEPT)
-        self.finished = deque[object](maxlen=_FINISHED_KEPT)
+        self.before: object = None
+        self.last: object = None
+        self.finished: Iterable[object] = ()
         several = request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters
-        # Each chunk passes here, so what is called is no more than an append where that will do.
-        self.see: Callable[[object], None] = self._see_choices if several else self.last.append
+        # Each chunk passes here: in most streams there is nothing to call.
+        self.see: Callable[[object], None] | None = None if collector is None else collector.see
+        if several:
+            self.finished = finished = deque[object](maxlen=_FINISHED_KEPT)
+            self.see = partial(_see_choices, finished, self.see)
+
+    def start(self, chunk: object) -> None:
+        """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
+        if get(chunk, "type") is not None:
+            self.first = chunk
+        self.last = chunk
+        if self.see is not None:
+            self.see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
-        ends = [chunk for chunk in (self.first, self.error) if chunk is not None]
-        return [*ends[:1], *self.finished, *self.last, *ends[1:]]
+        kept = (self.first, *self.finished, self.before, self.last, self.error)
+        return [chunk for chunk in kept if chunk is not None]
 
-    def _see_choices(self, chunk: object) -> None:
-        self.last.append(chunk)
-        if any(get(choice, "finish_reason") for choice in items(get(chunk, "choices"))):
-            self.finished.append(chunk)
+
+def _see_choices(finished: deque[object], see: Callable[[object], None] | None, chunk: object) -> None:
+    if any(get(choice, "finish_reason") for choice in items(get(chunk, "choices"))):
+        finished.append(chunk)
+    if see is not None:
+        see(chunk)
 
 
 def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
     """Yield what the iterator yields; tell the flight of the end."""
-    chunks = flight.chunks = Chunks(flight.request)
+    chunks = flight.chunks = Chunks(flight.request, flight.collector)
     see = chunks.see
     try:
         for chunk in iterator:
-            chunks.first, flight.first_chunk_at = chunk, perf_counter()
-            see(chunk)
+            flight.first_chunk_at = perf_counter()
+            chunks.start(chunk)
             yield chunk
             break
         for chunk in iterator:
-            see(chunk)
+            chunks.before, chunks.last = chunks.last, chunk
+            if see is not None:
+                see(chunk)
             yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
+        flight.put_off("abandoned")
         if isinstance(iterator, Generator):
             iterator.close()
-        flight.put_off("abandoned")
         raise
     except BaseException as exc:
         chunks.error = error_chunk(exc)
@@ -73,21 +90,22 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
 
 async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, None]:
     """`tap` for async streams."""
-    chunks = flight.chunks = Chunks(flight.request)
+    chunks = flight.chunks = Chunks(flight.request, flight.collector)
     see = chunks.see
     try:
         async for chunk in iterator:
-            chunks.first, flight.first_chunk_at = chunk, perf_counter()
-            see(chunk)
+            flight.first_chunk_at = perf_counter()
+            chunks.start(chunk)
             yield chunk
             break
         async for chunk in iterator:
-            see(chunk)
+            chunks.before, chunks.last = chunks.last, chunk
+            if see is not None:
+                see(chunk)
             yield chunk
     except GeneratorExit:
+        # The event loop closes every dropped generator by itself; closing theirs here would run into that.
         flight.put_off("abandoned")
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
         raise
     except BaseException as exc:
         chunks.error = error_chunk(exc)

@@ -7,61 +7,84 @@ Two families are on the wire: chat, completions and embeddings say `prompt_token
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
-from or_instrument._read import amount, count, flag, get
+from or_instrument._read import amount, count, fields, flag
 from or_instrument._records import Usage
 
-_MODALITIES: Final = ("audio", "image", "video")
-_SERVER_TOOLS: Final = ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+
+class _Shape(NamedTuple):
+    """What one object may tell: fields of `Usage` with their readers, and details, by the names on the wire."""
+
+    fields: Mapping[str, tuple[str, Callable[[object], object]]]
+    details: Mapping[str, str] = {}
+
+
+def _modalities(side: str) -> Mapping[str, str]:
+    return {f"{kind}_tokens": f"openrouter.usage.{kind}_{side}_tokens" for kind in ("audio", "image", "video")}
+
+
+_USAGE: Final = _Shape(
+    {
+        "prompt_tokens": ("input_tokens", count),
+        "input_tokens": ("input_tokens", count),
+        "completion_tokens": ("output_tokens", count),
+        "output_tokens": ("output_tokens", count),
+        "cost": ("cost", amount),
+        "is_byok": ("is_byok", flag),
+    }
+)
+_INPUT: Final = _Shape(
+    {"cached_tokens": ("cache_read_tokens", count), "cache_write_tokens": ("cache_creation_tokens", count)},
+    _modalities("input"),
+)
+_OUTPUT: Final = _Shape({"reasoning_tokens": ("reasoning_tokens", count)}, _modalities("output"))
+_MONEY: Final = _Shape(
+    {
+        "upstream_inference_cost": ("upstream_cost", amount),
+        "upstream_inference_prompt_cost": ("upstream_input_cost", amount),
+        "upstream_inference_input_cost": ("upstream_input_cost", amount),
+        "upstream_inference_completions_cost": ("upstream_output_cost", amount),
+        "upstream_inference_output_cost": ("upstream_output_cost", amount),
+        "server_tool_cost": ("server_tool_cost", amount),
+    }
+)
+_TOOLS: Final = _Shape(
+    {},
+    {
+        name: f"openrouter.usage.server_tool_use.{name}"
+        for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+    },
+)
+_INSIDE: Final = {
+    "prompt_tokens_details": _INPUT,
+    "input_tokens_details": _INPUT,
+    "completion_tokens_details": _OUTPUT,
+    "output_tokens_details": _OUTPUT,
+    "cost_details": _MONEY,
+    "server_tool_use_details": _TOOLS,
+    "server_tool_use": _TOOLS,
+}
 
 
 def parse_usage(usage: object) -> Usage | None:
     """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
-    if usage is None or isinstance(usage, (str, bytes, int, float, list, tuple)):
-        return None
-    prompt = _either(usage, "prompt_tokens_details", "input_tokens_details")
-    completion = _either(usage, "completion_tokens_details", "output_tokens_details")
-    money = get(usage, "cost_details")
-    parsed = Usage(
-        count(_either(usage, "prompt_tokens", "input_tokens")),
-        count(_either(usage, "completion_tokens", "output_tokens")),
-        count(get(prompt, "cached_tokens")) if prompt is not None else None,
-        count(get(prompt, "cache_write_tokens")) if prompt is not None else None,
-        count(get(completion, "reasoning_tokens")) if completion is not None else None,
-        amount(get(usage, "cost")),
-        flag(get(usage, "is_byok")),
-        *(_cost_details(money) if money is not None else (None, None, None, None)),
-        _details(usage, prompt, completion),
-    )
-    return None if parsed == Usage() else parsed
-
-
-def _cost_details(money: object) -> tuple[float | None, float | None, float | None, float | None]:
-    return (
-        amount(get(money, "upstream_inference_cost")),
-        amount(_either(money, "upstream_inference_prompt_cost", "upstream_inference_input_cost")),
-        amount(_either(money, "upstream_inference_completions_cost", "upstream_inference_output_cost")),
-        amount(get(money, "server_tool_cost")),
-    )
-
-
-def _details(usage: object, prompt: object, completion: object) -> Mapping[str, int]:
+    said = fields(usage)
+    known: dict[str, object] = {}
     details: dict[str, int] = {}
-    for side, source in (("input", prompt), ("output", completion)):
-        if source is not None:
-            for modality in _MODALITIES:
-                if tokens := count(get(source, f"{modality}_tokens")):
-                    details[f"openrouter.usage.{modality}_{side}_tokens"] = tokens
-    tools = _either(usage, "server_tool_use_details", "server_tool_use")
-    if tools is not None:
-        for name in _SERVER_TOOLS:
-            if calls := count(get(tools, name)):
-                details[f"openrouter.usage.server_tool_use.{name}"] = calls
-    return details
+    _read(said, _USAGE, known, details)
+    for name, shape in _INSIDE.items():
+        if (inside := said.get(name)) is not None:
+            _read(fields(inside), shape, known, details)
+    return Usage(**known, details=details) if known or details else None  # type: ignore[arg-type]
 
 
-def _either(source: object, name: str, other: str) -> object:
-    value = get(source, name)
-    return get(source, other) if value is None else value
+def _read(source: Mapping[str, object], shape: _Shape, known: dict[str, object], details: dict[str, int]) -> None:
+    for name, value in source.items():
+        if name in shape.fields:
+            field, read = shape.fields[name]
+            if (found := read(value)) is not None:
+                known.setdefault(field, found)
+        elif value and name in shape.details and (units := count(value)):
+            details.setdefault(shape.details[name], units)

@@ -7,27 +7,43 @@ one response, removed when the call has ended, so that nothing of ours stays on 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 from or_instrument._body import EventKeeper, JSONKeeper
 from or_instrument._flight import Flight
-from or_instrument._sdk import is_running
+from or_instrument._sdk import is_closed_by_reader, is_running, methods_in_use
 from or_instrument._tap import broken
 
 
 class Wire:
-    """The hooks on one response: its `iter_bytes` and `close`, and their async twins."""
+    """The hooks on one response: its `iter_bytes` and `close`, or their async twins."""
+
+    __slots__ = (
+        "_aclose",
+        "_aiter_bytes",
+        "_close",
+        "_flight",
+        "_hooks",
+        "_iter_bytes",
+        "_keeper",
+        "_readers",
+        "_response",
+    )
+    _iter_bytes: Callable[..., Iterator[bytes]]
+    _aiter_bytes: Callable[..., AsyncIterator[bytes]]
+    _close: Callable[[], None]
+    _aclose: Callable[[], Awaitable[None]]
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
         self._flight = flight
         self._keeper: EventKeeper | JSONKeeper | None = None
         self._readers: tuple[object, ...] = ()
-        self._iter_bytes, self._aiter_bytes = response.iter_bytes, response.aiter_bytes
-        self._close, self._aclose = response.close, response.aclose
-        for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
+        self._hooks = methods_in_use(response)
+        for name in self._hooks:
+            setattr(self, f"_{name}", getattr(response, name))
             setattr(response, name, getattr(self, name))
         flight.on_end = self.remove
 
@@ -44,7 +60,7 @@ class Wire:
     def remove(self) -> None:
         """Take the hooks off the response."""
         self._readers = ()
-        for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
+        for name in self._hooks:
             self._response.__dict__.pop(name, None)
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
@@ -125,5 +141,11 @@ class Wire:
             self._flight.closing = True
 
     def _closed(self) -> None:
-        if not any(map(is_running, self._readers)):
+        if any(map(is_running, self._readers)):
+            return
+        if isinstance(sys.exc_info()[1], GeneratorExit):
+            # A generator that is destroyed closes the response, the user's own or the HTTP library's: either way this
+            # may be a finaliser.
+            self._flight.put_off("abandoned" if is_closed_by_reader() else "closed")
+        else:
             self._flight.finish("closed")

@@ -1,0 +1,74 @@
+"""`or-instrument doctor`: says what is installed, switched on and reachable, and how to mend what is not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import chain
+
+from or_instrument import _checkup as checkup
+from or_instrument._checkup import PROBLEM, Finding
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module of the application first, to see the providers that it sets",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="how long the OTLP endpoint may take (default 5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; return 0, or 1 where one of them is a problem."""
+    # What our own warnings say is among the findings.
+    logging.getLogger("or_instrument").setLevel(logging.ERROR)
+    findings = [*_imported(args.modules), *examine(args.timeout)]
+    is_healthy = all(finding.level != PROBLEM for finding in findings)
+    if args.json:
+        print(json.dumps({"ok": is_healthy, "findings": [finding._asdict() for finding in findings]}, indent=2))
+    else:
+        print("\n".join(lines(findings)))
+    return 0 if is_healthy else 1
+
+
+def examine(timeout_s: float = 5.0) -> Iterator[Finding]:
+    """Yield all findings."""
+    return chain(
+        checkup.versions(),
+        checkup.switches(),
+        checkup.start_up(),
+        checkup.patch(),
+        checkup.providers(),
+        checkup.endpoint(timeout_s),
+    )
+
+
+def lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the findings as text, each with what to do below it, and the sum of them."""
+    for finding in findings:
+        yield f"{finding.level:<8} {finding.subject}: {finding.found}"
+        if finding.remedy:
+            yield f"{'':8} -> {finding.remedy}"
+    problems = sum(finding.level == PROBLEM for finding in findings)
+    yield "no problem found" if not problems else f"{problems} problem{'s' if problems > 1 else ''} found"
+
+
+def _imported(modules: Sequence[str]) -> Iterator[Finding]:
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as exc:  # noqa: BLE001 - the application's module may raise anything
+            yield Finding(PROBLEM, module, f"cannot be imported: {type(exc).__name__}: {exc}", "run it where it can")
+        else:
+            yield Finding(checkup.OK, module, "imported")

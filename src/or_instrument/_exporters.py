@@ -1,0 +1,117 @@
+"""Makes SDK providers with the official exporters from the standard `OTEL_*` variables.
+
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ and
+https://opentelemetry.io/docs/specs/otel/protocol/exporter/ say which variables there are; the SDK and its exporters
+read all of them themselves but the choice of the protocol, and `none` for a signal that is not wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    MetricExporter,
+    MetricExportResult,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
+
+from or_instrument._extras import require
+
+_log = logging.getLogger("or_instrument")
+Exporter: TypeAlias = Callable[..., Any]
+
+_PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_DEFAULT_PROTOCOL: Final = "http/protobuf"
+_PACKAGES: Final[Mapping[str, str]] = {
+    _DEFAULT_PROTOCOL: "opentelemetry.exporter.otlp.proto.http",
+    "grpc": "opentelemetry.exporter.otlp.proto.grpc",
+}
+
+
+class Exporters(NamedTuple):
+    """How to make the providers of one exporter; each call makes a new one, with threads of its own."""
+
+    tracer_provider: Callable[[], TracerProvider]
+    meter_provider: Callable[[], MeterProvider]
+
+
+def load(exporter: str) -> Exporters:
+    """Import what the exporter (`otlp` or `console`) needs, and no more: nothing is started.
+
+    Raises:
+        MissingExtra: a package is not installed; the text names the extra.
+
+    """
+    if exporter == "console":
+        return Exporters(
+            lambda: _tracer_provider(SimpleSpanProcessor(ConsoleSpanExporter())),
+            lambda: _meter_provider(ConsoleMetricExporter()),
+        )
+    spans, metrics = span_exporter(), _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
+    return Exporters(
+        lambda: _tracer_provider(BatchSpanProcessor(spans())) if spans else NoOpTracerProvider(),
+        lambda: _meter_provider(metrics()) if metrics else NoOpMeterProvider(),
+    )
+
+
+def span_exporter() -> Exporter | None:
+    """Return how to make the OTLP span exporter, `None` where `OTEL_TRACES_EXPORTER` is `none`.
+
+    Raises:
+        MissingExtra: its package is not installed.
+
+    """
+    return _otlp("TRACES", "trace_exporter", "OTLPSpanExporter")
+
+
+def protocol(signal: str) -> str:
+    """Return the OTLP protocol of a signal (`TRACES` or `METRICS`): `http/protobuf` or `grpc`."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", _PROTOCOL):
+        value = os.environ.get(variable, "").strip().lower()
+        if value in _PACKAGES:
+            return value
+        if value:
+            allowed = " or ".join(_PACKAGES)
+            _log.warning("%s=%r is not allowed (allowed: %s); %s is used", variable, value, allowed, _DEFAULT_PROTOCOL)
+            return _DEFAULT_PROTOCOL
+    return _DEFAULT_PROTOCOL
+
+
+def _otlp(signal: str, module: str, name: str) -> Exporter | None:
+    if os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none":
+        return None
+    exporter: Exporter = getattr(require(f"{_PACKAGES[protocol(signal)]}.{module}", "otlp"), name)
+    return exporter
+
+
+def _tracer_provider(processor: SpanProcessor) -> TracerProvider:
+    provider = SDKTracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    return provider
+
+
+def _meter_provider(exporter: MetricExporter) -> MeterProvider:
+    reader = PeriodicExportingMetricReader(_of_this_process(exporter))
+    return SDKMeterProvider([reader], shutdown_on_exit=False)
+
+
+def _of_this_process(exporter: MetricExporter) -> MetricExporter:
+    # The SDK restarts the reader's thread in a forked child, where it would export what the parent has counted a
+    # second time, as another service instance.
+    made_in, export = os.getpid(), exporter.export
+
+    def export_here(*args: Any, **kwargs: Any) -> MetricExportResult:
+        return export(*args, **kwargs) if os.getpid() == made_in else MetricExportResult.SUCCESS
+
+    exporter.export = export_here  # type: ignore[method-assign]
+    return exporter

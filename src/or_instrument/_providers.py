@@ -1,0 +1,169 @@
+"""Chooses where telemetry goes: to a provider that was given, else to the application's, else to one of ours.
+
+OpenTelemetry's global providers can be set once only, so ours are never set as such: an application that sets its own
+later than our first call must not be refused. Ours are made with the first call that needs them, so that processes
+forked before it (gunicorn's workers) each get their own; a child forked later drops what it inherited likewise.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
+from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
+
+from or_instrument._exit import EXIT
+from or_instrument._records import Call, Request, Sink
+from or_instrument._shield import report
+
+if TYPE_CHECKING:
+    from or_instrument._exporters import Exporters
+
+OpenSpan: TypeAlias = Callable[[Request, int], Context]
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+class Ours(Generic[P]):
+    """A provider of ours, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], P], otherwise: Callable[[], P]) -> None:
+        self._make, self._otherwise = make, otherwise
+        self._lock = threading.Lock()
+        self.made: P | None = None
+        EXIT.on_sigterm()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def __call__(self) -> P:
+        """Return the provider; where it cannot be made, one that does nothing."""
+        with self._lock:
+            if self.made is None:
+                try:
+                    self.made = self._make()
+                    EXIT.register(getattr(self.made, "shutdown", lambda: None))
+                except Exception as exc:  # noqa: BLE001 - the shield
+                    report("setting up the exporter", exc)
+                    self.made = self._otherwise()
+            return self.made
+
+    def _forget(self) -> None:
+        # In a forked child: the provider is the parent's, and the lock may be held by a thread of the parent.
+        self._lock = threading.Lock()
+        self.made = None
+
+
+class Switch(Generic[P, T]):
+    """What is made of the application's provider once it has set one, of ours until then."""
+
+    def __init__(self, application: Callable[[], P | None], ours: Ours[P], make: Callable[[P], T]) -> None:
+        self._application, self._ours, self._make = application, ours, make
+        self._final: T | None = None
+        self._current: tuple[P, T] | None = None
+
+    def __call__(self) -> T:
+        """Return it."""
+        if self._final is not None:
+            return self._final
+        theirs = self._application()
+        if theirs is not None:
+            self._final = self._make(theirs)
+            return self._final
+        provider = self._ours.made or self._ours()
+        current = self._current
+        if current is None or current[0] is not provider:
+            current = self._current = (provider, self._make(provider))
+        return current[1]
+
+
+class SwitchedTracer(Tracer):
+    """A tracer that asks the switch with every span."""
+
+    def __init__(self, switch: Switch[TracerProvider, Tracer]) -> None:
+        self._switch = switch
+
+    def start_span(
+        self, name: str, context: Context | None = None, kind: SpanKind = SpanKind.INTERNAL, *args: Any, **kwargs: Any
+    ) -> Span:
+        """Start a span."""
+        return self._switch().start_span(name, context, kind, *args, **kwargs)
+
+    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Start a span and make it current inside the returned context manager."""
+        return self._switch().start_as_current_span(name, *args, **kwargs)
+
+
+class Providers:
+    """The providers of one `instrument()`."""
+
+    def __init__(
+        self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None, exporters: Exporters | None
+    ) -> None:
+        self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
+        self._our_tracers: Ours[TracerProvider] | None = None
+        self._our_meters: Ours[MeterProvider] | None = None
+        self._switches: list[Callable[[], object]] = []
+        if exporters and tracer_provider is None:
+            self._our_tracers = Ours(exporters.tracer_provider, NoOpTracerProvider)
+        if exporters and meter_provider is None:
+            self._our_meters = Ours(exporters.meter_provider, NoOpMeterProvider)
+
+    def tracer(self, scope: str, version: str) -> Tracer:
+        """Return the tracer of an instrumentation scope."""
+        if self._our_tracers is None:
+            return trace.get_tracer(scope, version, self._tracer_provider)
+        switch = Switch(_application_tracers, self._our_tracers, lambda provider: provider.get_tracer(scope, version))
+        self._switches.append(switch)
+        return SwitchedTracer(switch)
+
+    def metered(self, make: Callable[[Meter], Sink], scope: str, version: str) -> Sink:
+        """Return the sink that `make` makes of the meter of an instrumentation scope."""
+        if self._our_meters is None:
+            return make(metrics.get_meter(scope, version, self._meter_provider))
+        switch = Switch(
+            _application_meters, self._our_meters, lambda provider: make(provider.get_meter(scope, version))
+        )
+        self._switches.append(switch)
+
+        def switched(call: Call) -> None:
+            switch()(call)
+
+        return switched
+
+    def prepared(self, open_span: OpenSpan | None) -> OpenSpan | None:
+        """Return `open_span`, with our providers made first: when a call ends, it may be too late to start threads."""
+        if not self._switches:
+            return open_span
+
+        def opened(request: Request, started_ns: int) -> Context:
+            for switch in self._switches:
+                switch()
+            return get_current() if open_span is None else open_span(request, started_ns)
+
+        return opened
+
+    def in_use(self) -> tuple[object, ...]:
+        """Return all providers that something may have been recorded with."""
+        providers = (
+            self._tracer_provider or trace.get_tracer_provider(),
+            self._meter_provider or metrics.get_meter_provider(),
+            self._our_tracers.made if self._our_tracers else None,
+            self._our_meters.made if self._our_meters else None,
+        )
+        return tuple(provider for provider in providers if provider is not None)
+
+
+def _application_tracers() -> TracerProvider | None:
+    provider = trace.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def _application_meters() -> MeterProvider | None:
+    provider = metrics.get_meter_provider()
+    # The proxy that stands in until a provider is set has no public name; this method tells it.
+    return None if hasattr(provider, "on_set_meter_provider") else provider

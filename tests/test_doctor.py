@@ -1,0 +1,117 @@
+"""`or-instrument doctor`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fresh_install import environ, install, run, site_of
+from otlp_receiver import grpc_receiver, http_receiver
+
+DOCTOR = ("-m", "or_instrument", "doctor")
+
+
+def _findings(env: dict[str, str], *arguments: str, code: int, cwd: Path | None = None) -> list[dict[str, Any]]:
+    told = json.loads(run(*DOCTOR, "--json", *arguments, env=env, code=code, cwd=cwd).stdout)
+    assert told["ok"] is (code == 0)
+    return list(told["findings"])
+
+
+def _of(findings: list[dict[str, Any]], subject: str) -> list[str]:
+    return [finding["level"] for finding in findings if finding["subject"] == subject]
+
+
+def test_a_healthy_installation(tmp_path: Path) -> None:
+    """Where all is well it says what is installed and patched, and the exit code is 0."""
+    findings = _findings(environ(OR_INSTRUMENT_ENABLED="true"), code=0, cwd=tmp_path)
+    assert _of(findings, "patch") == ["ok", "ok"]
+    assert _of(findings, "openai") == ["ok"]
+    assert _of(findings, "start-up hook") == ["ok"]
+
+
+def test_the_text_says_what_to_do() -> None:
+    """As text every problem has its remedy below it, and the last line is the sum."""
+    lines = run(*DOCTOR, env=environ(OR_INSTRUMENT_SPANS="twice"), code=1).stdout.splitlines()
+    place = lines.index("problem  OR_INSTRUMENT_SPANS: 'twice' is not allowed, so it is ignored")
+    assert lines[place + 1].strip() == "-> set it to own, enrich or off"
+    assert lines[-1] == "1 problem found"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "subject"),
+    [
+        ("OR_INSTRUMENT_ENABLED", "false", "switch"),
+        ("OR_INSTRUMENT_HOSTS", "https://openrouter.ai", "OR_INSTRUMENT_HOSTS"),
+        ("OTEL_SDK_DISABLED", "true", "switch"),
+    ],
+)
+def test_a_switch_that_stops_recording_is_a_problem(variable: str, value: str, subject: str) -> None:
+    """Its name is told, and the exit code is 1."""
+    findings = _findings(environ(**{variable: value}), code=1)
+    (problem,) = [finding for finding in findings if finding["level"] == "problem"]
+    assert problem["subject"] == subject
+    assert variable in problem["subject"] + problem["found"]
+
+
+def test_a_misspelt_variable_is_noted() -> None:
+    """A variable of ours that there is not is told, with those that there are."""
+    findings = _findings(environ(OR_INSTRUMENT_EXPORTR="otlp"), code=0)
+    assert _of(findings, "OR_INSTRUMENT_EXPORTR") == ["note"]
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_the_endpoint_is_asked(protocol: str) -> None:
+    """It sends one test span to the endpoint and says that it was taken."""
+    if protocol == "grpc":
+        pytest.importorskip("grpc")
+    with http_receiver() if protocol == "http/protobuf" else grpc_receiver() as receiver:
+        env = environ(
+            OR_INSTRUMENT_EXPORTER="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        )
+        assert _of(_findings(env, code=0), "otlp") == ["ok"]
+        assert [span.name for span in receiver.spans()] == ["or-instrument doctor"]
+
+
+def test_a_dead_endpoint_is_a_problem() -> None:
+    """An endpoint that does not answer is named, with what to check; secrets in headers are not shown."""
+    env = environ(
+        OR_INSTRUMENT_EXPORTER="otlp",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=secret",
+    )
+    done = run(*DOCTOR, "--timeout", "1", env=env, code=1)
+    assert "http://127.0.0.1:9/v1/traces (http/protobuf) did not take a test span" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_the_applications_providers_are_seen(tmp_path: Path) -> None:
+    """With `--import` it tells whose providers an application sets."""
+    (tmp_path / "shop.py").write_text(
+        "from opentelemetry import trace\nfrom opentelemetry.sdk.trace import TracerProvider\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+    )
+    findings = _findings(environ(), "--import", "shop", code=0, cwd=tmp_path)
+    assert _of(findings, "spans") == ["ok"]
+    assert _of(findings, "metrics") == ["note"]
+
+
+def test_a_module_that_fails_is_a_problem(tmp_path: Path) -> None:
+    """An application that cannot be imported is told, not a traceback."""
+    (tmp_path / "shop.py").write_text("1 / 0\n")
+    assert _of(_findings(environ(), "--import", "shop", code=1, cwd=tmp_path), "shop") == ["problem"]
+
+
+def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
+    """Where the variable is set and the hook is gone, nothing would be recorded: a problem."""
+    interpreter = install(tmp_path)
+    (site_of(interpreter) / "or_instrument_startup.pth").unlink()
+    done = subprocess.run(  # noqa: S603
+        [interpreter, *DOCTOR], env=environ(OR_INSTRUMENT_ENABLED="true"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "problem  start-up hook: it has not run" in done.stdout

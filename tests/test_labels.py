@@ -1,0 +1,96 @@
+"""Attributes of the user's as metric labels: only the allowed keys, and a bounded number of values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+import or_instrument
+from or_instrument.testing import FakeOpenRouter
+
+MESSAGES: Any = [{"role": "user", "content": "hi"}]
+COST = "gen_ai.usage.cost"
+
+
+def _ask(client: openai.OpenAI, **attributes: Any) -> None:
+    with or_instrument.attributes(**attributes):
+        client.chat.completions.create(model="vendor/model", messages=MESSAGES)
+
+
+def test_only_the_allowed_keys_become_labels(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """All attributes are on the span; on the metrics are those that were allowed."""
+    telemetry = instrumented(metric_attributes=["feature"])
+    _ask(client, feature="search", user="u-1")
+    assert {"feature", "user"} <= set(telemetry.span())
+    for points in telemetry.metrics().values():
+        assert all(point.attributes["feature"] == "search" for point in points)
+        assert all("user" not in point.attributes for point in points)
+
+
+def test_values_above_the_limit_are_other(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key with too many values has `other` for the further ones: one warning, and the sum stays true."""
+    telemetry = instrumented(metric_attributes=["user"], metric_values_limit=2)
+    with caplog.at_level(logging.WARNING, "or_instrument"):
+        for number in range(5):
+            _ask(client, user=f"u-{number}")
+        _ask(client, user="u-0")
+    users = {point.attributes["user"]: point.count for point in telemetry.metrics()[COST]}
+    assert users == {"u-0": 2, "u-1": 1, "other": 3}
+    assert telemetry.total(COST) == pytest.approx(float(fake.charged_usd))
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "the metric attribute user has had 2 values"
+    ]
+    assert [span.attributes["user"] for span in telemetry.spans()][:3] == ["u-0", "u-1", "u-2"]
+
+
+def test_each_key_has_its_own_limit(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """A key that is full does not spoil another."""
+    telemetry = instrumented(metric_attributes=["user", "feature"], metric_values_limit=1)
+    _ask(client, user="u-0", feature="search")
+    _ask(client, user="u-1", feature="search")
+    labels = {(point.attributes["user"], point.attributes["feature"]) for point in telemetry.metrics()[COST]}
+    assert labels == {("u-0", "search"), ("other", "search")}
+
+
+def test_the_default_limit_is_a_hundred(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """Without an option a key has a hundred values and `other`."""
+    telemetry = instrumented(metric_attributes=["user"], spans="off")
+    for number in range(103):
+        _ask(client, user=number)
+    users = [point.attributes["user"] for point in telemetry.metrics()[COST]]
+    assert len(users) == 101
+    assert "other" in users
+
+
+def test_a_list_can_be_a_label(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """A list of words is a value like any other."""
+    telemetry = instrumented(metric_attributes=["tags"])
+    _ask(client, tags=["a", "b"])
+    (point,) = telemetry.metrics()[COST]
+    assert tuple(point.attributes["tags"]) == ("a", "b")
+
+
+@pytest.mark.parametrize("limit", [0, -1, "many", True])
+def test_a_wrong_limit_is_refused(limit: Any) -> None:
+    """The error names the value and what is allowed."""
+    with pytest.raises(or_instrument.ConfigError, match=r"metric_values_limit=.* a whole number, at least 1"):
+        or_instrument.instrument(metric_values_limit=limit)
+
+
+def test_metrics_are_complete_at_one_percent_sampling(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """Where hardly any trace is sampled the metrics know every call."""
+    telemetry = instrumented(tracer_provider=TracerProvider(TraceIdRatioBased(0.01), shutdown_on_exit=False))
+    for _ in range(20):
+        _ask(client)
+    assert sum(point.count for point in telemetry.metrics()[COST]) == 20
+    assert telemetry.total(COST) == pytest.approx(float(fake.charged_usd))

@@ -1,0 +1,128 @@
+"""Much at once, with ends at random: as many records as calls, sums exact, and nothing kept afterwards."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import openai
+import pytest
+from conftest import Telemetry
+
+from or_instrument import _flight
+from or_instrument.testing import Answer, FakeOpenRouter
+
+pytestmark = pytest.mark.anyio
+
+http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
+CHAT: dict[str, Any] = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+CALLS = 1000
+
+
+@pytest.fixture
+async def mocked() -> AsyncIterator[tuple[openai.AsyncOpenAI, FakeOpenRouter]]:
+    """Return an async client on a fake without sockets."""
+    fake = FakeOpenRouter()
+    transport = http.AsyncClient(transport=http.MockTransport(fake.handler))
+    made = openai.AsyncOpenAI(api_key="k", base_url="https://openrouter.ai/api/v1", http_client=transport)
+    async with made as client:
+        yield client, fake
+
+
+async def one(client: openai.AsyncOpenAI, end: str) -> None:
+    """Make a call that ends in this way."""
+    if end == "reply":
+        await client.chat.completions.create(**CHAT)
+        return
+    stream: Any = await client.chat.completions.create(**CHAT, stream=True)
+    if end == "closed":
+        await stream.close()
+        return
+    async for _ in stream:
+        await anyio.sleep(0)
+        if end == "abandoned":
+            return
+
+
+async def test_a_thousand_streams_at_once(
+    mocked: tuple[openai.AsyncOpenAI, FakeOpenRouter], telemetry: Telemetry
+) -> None:
+    """Each of a thousand interleaved calls is recorded once, and the money adds up to the last digit."""
+    client, fake = mocked
+    dice = random.Random(7)  # noqa: S311 - a seeded choice
+    ends = [dice.choice(("reply", "complete", "closed", "abandoned")) for _ in range(CALLS)]
+    fake.default = Answer(chunks=4, cost="0.000123")
+    async with anyio.create_task_group() as group:
+        for end in ends:
+            group.start_soon(one, client, end)
+    for _ in range(3):
+        gc.collect()
+        await anyio.sleep(0)
+
+    calls = telemetry.settle().calls
+    expected = Counter("complete" if end == "reply" else end for end in ends)
+    assert Counter(call.outcome for call in calls) == expected
+    assert len({call.id for call in calls}) == CALLS == len(telemetry.spans())
+    paid = [call.usage.spend_exact for call in calls if call.usage is not None]
+    assert sum(filter(None, paid), Decimal(0)) == Decimal("0.000123") * expected["complete"]
+    assert telemetry.total("gen_ai.client.operation.duration") > 0
+    assert telemetry.total("openrouter.usage.missing") == CALLS - expected["complete"]
+    assert not _flight._open_flights()
+
+
+async def test_nothing_is_kept_of_a_call(mocked: tuple[openai.AsyncOpenAI, FakeOpenRouter], instrumented: Any) -> None:
+    """A hundred streams more do not need more memory than the hundred before them."""
+    client, fake = mocked
+    fake.default = Answer(chunks=20)
+    instrumented(spans="off", sinks=[])
+
+    async def hundred() -> int:
+        for number in range(100):
+            await one(client, ("complete", "closed", "reply", "abandoned")[number % 4])
+        fake.generations.clear()
+        fake.requests.clear()
+        for _ in range(3):
+            gc.collect()
+            await anyio.sleep(0)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        await hundred()
+        before = await hundred()
+        after = await hundred()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 64 * 1024
+
+
+async def test_a_long_stream_needs_constant_memory(
+    mocked: tuple[openai.AsyncOpenAI, FakeOpenRouter], telemetry: Telemetry
+) -> None:
+    """Of five thousand chunks of a kilobyte no more than a few are kept."""
+    client, fake = mocked
+    chunk = {"id": "gen-1", "model": "m", "choices": [{"index": 0, "delta": {"content": "x" * 1000}}]}
+    fake.default = Answer(events=[chunk] * 5000)
+    stream: Any = await client.chat.completions.create(**CHAT, stream=True)
+    first, peak = 0, 0
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            await stream.__anext__()
+            if number % 1000 == 500:
+                now = tracemalloc.get_traced_memory()[0]
+                first = first or now
+                peak = max(peak, now - first)
+        await stream.close()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 256 * 1024
+    assert [call.outcome for call in telemetry.calls] == ["closed"]
