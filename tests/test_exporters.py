@@ -296,3 +296,15 @@ def _get(path: Path) -> bytes:
     with found[0] as server:
         server.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return b"".join(iter(lambda: server.recv(4096), b""))
+
+
+def test_flush_keeps_to_its_time(fake: FakeOpenRouter) -> None:
+    """`flush()` gives up on a receiver that never answers, and says so."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = environ(
+            FAKE_URL=fake.base_url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="600",
+        )
+        code = IN_CODE + "ask()\nprint(or_instrument.flush(0.2), flush=True)\nos._exit(0)"
+        assert run("-c", code, env=env).stdout == "False\n"

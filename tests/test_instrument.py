@@ -177,7 +177,9 @@ def test_a_disabled_opentelemetry_sdk_gets_nothing(
 
 
 @pytest.mark.parametrize(
-    "key", [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation", "suppress_language_model_instrumentation"]
+    "key",
+    [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation", "suppress_language_model_instrumentation"],
+    ids=["OpenTelemetry's", "older", "of language models"],
 )
 def test_suppressed_calls_are_not_recorded(telemetry: Any, client: openai.OpenAI, key: str) -> None:
     """By OpenTelemetry's key, its older name, and the one of other LLM instrumentations."""

@@ -12,7 +12,7 @@ from fresh_install import CALL, environ, run
 from otlp_receiver import Received, http_receiver
 
 import or_instrument
-from or_instrument._instrumentor import OpenRouterInstrumentor
+from or_instrument import OpenRouterInstrumentor
 from or_instrument.testing import FakeOpenRouter
 
 AGENT = """

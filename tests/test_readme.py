@@ -11,11 +11,19 @@ from typing import NamedTuple
 
 import pytest
 
+from or_instrument import _settings
 from or_instrument.testing import FakeOpenRouter
 
 README = Path(__file__).parent.parent / "README.md"
 SERVICE = "https://openrouter.ai/api/v1"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+APPLICATION = """
+from openai import OpenAI
+
+OpenAI().chat.completions.create(model="openai/gpt-5-mini", messages=[{"role": "user", "content": "Hello"}])
+"""
 
 
 class Block(NamedTuple):
@@ -46,7 +54,9 @@ def _run(command: list[str], fake: FakeOpenRouter, folder: Path) -> subprocess.C
         "OR_INSTRUMENT_HOSTS": "127.0.0.1",
         "PYTHONWARNINGS": "error",
     }
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def _line(block: Block) -> str:
@@ -62,15 +72,30 @@ def test_a_python_snippet_runs(block: Block, fake: FakeOpenRouter, tmp_path: Pat
     ran = _run([sys.executable, str(script)], fake, tmp_path)
 
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert bool(fake.requests) == (".create(" in block.text)
+    calls_the_service = ".create(" in block.text and "FakeOpenRouter" not in block.text
+    assert bool(fake.requests) == calls_the_service
 
 
 @pytest.mark.parametrize("block", COMMANDS, ids=_line)
 def test_a_command_runs(block: Block, fake: FakeOpenRouter, tmp_path: Path) -> None:
-    """A shell command of the README succeeds."""
+    """A shell command of the README succeeds; where it runs an application, that is recorded."""
+    (tmp_path / "app.py").write_text(APPLICATION, encoding="utf-8")
+
     ran = _run(["bash", "-euc", block.text], fake, tmp_path)
 
     assert ran.returncode == 0, ran.stderr
+    (request,) = fake.requests
+    assert isinstance(request.json, dict)
+    assert request.json["usage"] == {"include": True}
+
+
+@pytest.mark.parametrize("option", sorted(_settings._OPTIONS))
+def test_an_option_is_documented(option: str) -> None:
+    """Every option is in the README by its variable, and by its keyword where it has one."""
+    text = README.read_text(encoding="utf-8")
+
+    assert f"`{_settings._OPTIONS[option].variable}`" in text
+    assert option == "cost_aliases" or f"| `{option}` |" in text
 
 
 def test_every_block_says_what_it_is() -> None:

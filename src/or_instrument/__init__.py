@@ -26,6 +26,7 @@ if _typing.TYPE_CHECKING:
     from or_instrument._gauges import AccountGauges, observe_account
     from or_instrument._generation import Credits, Generation, KeyStatus
     from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
+    from or_instrument._instrumentor import OpenRouterInstrumentor
     from or_instrument._tracker import CostTracker, track
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Generation",
     "KeyStatus",
     "LookupFailed",
+    "OpenRouterInstrumentor",
     "Reply",
     "Request",
     "Usage",
@@ -65,6 +67,7 @@ _LATER = {
     "Credits": "_generation",
     "Generation": "_generation",
     "KeyStatus": "_generation",
+    "OpenRouterInstrumentor": "_instrumentor",
     "afetch_credits": "_account",
     "afetch_generation": "_account",
     "afetch_key": "_account",

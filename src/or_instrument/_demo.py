@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="also send the spans and metrics there; otlp is set up from the standard OTEL_* variables",
     )
-    parser.add_argument("--svg", metavar="FILE", help="also draw what is printed as an SVG picture")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,12 +60,9 @@ def run(args: argparse.Namespace) -> int:
     require("rich", "cli")
     from or_instrument import _demo_view as view  # noqa: PLC0415 - rich is an extra
 
-    console = view.make_console(record=args.svg is not None)
     with _place(args.live) as place:
-        recording = record(place, args.exporter, lambda steps: view.progress(steps, console))
-    view.show(console, place.title, place.steps, *recording)
-    if args.svg is not None:
-        view.save(console, args.svg)
+        recording = record(place, args.exporter, view.progress)
+    view.show(view.make_console(), place.title, place.steps, *recording)
     return 0
 
 

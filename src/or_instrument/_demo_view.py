@@ -19,19 +19,20 @@ from or_instrument._demo_calls import Step
 from or_instrument._records import Call
 
 _WIDTH: Final = 120
-"""Of the picture, and the least that the tables need."""
+"""The least that the tables need."""
 _ABSENT: Final = "-"
 _UNKNOWN: Final = "unknown"
 
 
-def make_console(*, record: bool) -> Console:
-    """Return the console to print on; with `record` it can be saved as a picture."""
-    console = Console(record=record)
-    return Console(record=record, width=_WIDTH) if record or console.width < _WIDTH else console
+def make_console() -> Console:
+    """Return the console to print on, wide enough for the tables."""
+    console = Console()
+    return console if console.width >= _WIDTH else Console(width=_WIDTH)
 
 
-def progress(steps: Iterable[Step], console: Console) -> Iterable[Step]:
-    """Yield the steps, with a display of the one that runs."""
+def progress(steps: Iterable[Step]) -> Iterable[Step]:
+    """Yield the steps, with a display of the one that runs: on stderr, as it is no result."""
+    console = Console(stderr=True)
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as display:
         task = display.add_task("")
         for step in steps:
@@ -46,11 +47,6 @@ def show(
     console.print(_calls_table(place, steps, calls))
     console.print(_trace_tree(spans))
     console.print(_totals_table(calls))
-
-
-def save(console: Console, path: str) -> None:
-    """Draw what was printed as an SVG file."""
-    console.save_svg(path, title="or-instrument demo")
 
 
 def usd(amount: float | Decimal | None, absent: str = _ABSENT) -> str:

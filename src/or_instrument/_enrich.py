@@ -69,7 +69,9 @@ class Enricher:
             theirs = _current(context)
         if theirs is not None:
             return set_value(_THEIRS, theirs, context)
-        return context if self._always else self._own.open(request, started_ns)
+        if theirs_in(context) is not None:  # of a call around this one
+            context = set_value(_THEIRS, None, context)
+        return context if self._always else self._own.open(request, started_ns, context)
 
     def look_inside(self, context: Context) -> Context:
         """Return the context to record in, as seen from inside the SDK: another instrumentation may be between."""

@@ -50,7 +50,7 @@ class Fold:
         if kind is not None:
             self._see_event(kind, seen)
         body = seen.get("response")
-        self._see_body(seen if body is None else fields(body))
+        self._see_body(seen if body is None else fields(body) or seen)
 
     def reply(self) -> Reply:
         """Return the reply as far as it was seen."""

@@ -25,11 +25,10 @@ from or_instrument._lookup import LOOKUPS, mark_pending
 from or_instrument._metrics import Metrics
 from or_instrument._observer import Observer
 from or_instrument._patch import Patch
-from or_instrument._providers import Providers
+from or_instrument._providers import Providers, flush_within
 from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Sink
 from or_instrument._settings import ENABLED, Settings, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
-from or_instrument._shield import report
 from or_instrument._span import Spans
 from or_instrument._version import __version__
 
@@ -238,19 +237,8 @@ def flush(timeout_s: float = 5.0) -> bool:
     providers = (_installed.providers if _installed is not None else Providers(None, None, None)).in_use()
     if _installed is not None and _installed.events is not None:
         providers = (*providers, _installed.events.provider)
-    flushed = [_flushed(provider, deadline) for provider in providers]
+    flushed = [flush_within(max(0.0, deadline - monotonic()), provider) for provider in providers]
     return all(flushed) and is_looked_up
-
-
-def _flushed(provider: object, deadline: float) -> bool:
-    force_flush = getattr(provider, "force_flush", None)
-    if force_flush is None:
-        return True
-    try:
-        return force_flush(timeout_millis=max(0, int((deadline - monotonic()) * 1000))) is not False
-    except Exception as exc:  # noqa: BLE001 - the shield
-        report("flushing", exc)
-        return False
 
 
 def _exporters(exporter: str, *, is_asked: bool) -> Exporters | None:

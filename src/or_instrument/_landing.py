@@ -50,7 +50,7 @@ class Landing:
             if response is None or (_sdk.body_of(response) is not None and not self._flight.request.stream):
                 self._read(result)
             else:
-                self._watch(response).keep(_keeper(self._flight))
+                self._watch(response).keep(_keeper(self._flight, response))
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
@@ -76,6 +76,8 @@ class Landing:
             body = _sdk.body_of(response)
             if body is not None and _sdk.is_json(response):
                 self._flight.chunks = partial(parse_json, body)
+            elif body is not None and _sdk.is_event_stream(response):
+                self._flight.chunks = partial(_events, body)
         self._flight.finish("complete")
 
     def _tap(self, stream: Any) -> None:
@@ -93,10 +95,17 @@ class Landing:
         self._flight.cache_status = _sdk.header(response, _CACHE_STATUS)
 
 
-def _keeper(flight: Flight) -> EventKeeper | JSONKeeper:
-    if not flight.request.stream:
+def _keeper(flight: Flight, response: Any) -> EventKeeper | JSONKeeper:
+    # A body of the user's own may ask for a stream without the SDK's knowledge.
+    if not flight.request.stream and not _sdk.is_event_stream(response):
         return JSONKeeper()
     return EventKeeper() if flight.collector is None else ContentKeeper(flight.collector.see)
+
+
+def _events(body: bytes) -> list[object]:
+    keeper = EventKeeper()
+    keeper.feed(body)
+    return keeper.chunks()
 
 
 def _error_type(response: Any) -> object:

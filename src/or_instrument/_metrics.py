@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
@@ -36,10 +36,12 @@ class _Values:
         self._seen: set[AttributeValue] = set()
         self._is_full = False
 
-    def fold(self, value: AttributeValue | None) -> AttributeValue | None:
+    def fold(self, value: object) -> AttributeValue | None:
         if isinstance(value, list):
             value = tuple(value)
-        if value is None or value in self._seen:
+        if not _is_label(value):
+            return None
+        if value in self._seen:
             return value
         if len(self._seen) < self._limit:
             self._seen.add(value)
@@ -151,6 +153,12 @@ class Metrics:
         }
         common = {key: value for key, value in values.items() if value is not None}
         return _LabelSet(common, {**common, names.TOKEN_TYPE: "input"}, {**common, names.TOKEN_TYPE: "output"})
+
+
+def _is_label(value: object) -> TypeGuard[AttributeValue]:
+    # Anything else can be no key of a cache, or would cost an exporter its whole batch.
+    scalars = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(scalar, (str, bool, int, float)) for scalar in scalars)
 
 
 def _histogram(meter: Meter, name: str, unit: str, description: str, boundaries: Sequence[float]) -> Histogram:

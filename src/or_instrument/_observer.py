@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
 
 from or_instrument import _sdk
 from or_instrument._broadcast import with_trace
@@ -101,7 +101,7 @@ class Observer:
         flight = Flight(request, sinks, collector=collector, amend=self._amend)
         try:
             landing = Landing(flight)
-            context = self._open_span(request, flight.started_ns) if self._open_span else get_current()
+            context = self._context(request, flight.started_ns)
             extra = self._extra(operation, options, body, context) if endpoint.is_named else None
             observed = _sdk.with_options(args, kwargs, _sdk.observed(options, self._parsed(flight, landing), extra))
         except BaseException:
@@ -110,6 +110,16 @@ class Observer:
         flight.context = context
         REAPER.start(at_exit=abandon_all)
         return Opened(landing, context, *observed)
+
+    def _context(self, request: Request, started_ns: int) -> Context:
+        if self._open_span is None:
+            return get_current()
+        try:
+            return self._open_span(request, started_ns)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("starting a span", exc)
+            # The span that is current now is the user's: nothing of the call must be written on it.
+            return set_span_in_context(INVALID_SPAN)
 
     def _sinks_of(self, endpoint: Endpoint, client: Any, options: Any) -> Sequence[Sink]:
         if not endpoint.is_named:

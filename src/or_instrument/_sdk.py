@@ -59,6 +59,8 @@ def observed(
     update: dict[str, Any] = {"post_parser": parser}
     if extra_json is not None:
         update["extra_json"] = extra_json
+    if not hasattr(options, "model_copy"):  # pydantic 1, with which the SDK runs too
+        return options.copy(update=update)
     # What `model_copy(update=...)` does, without its checks of names that are known to be fields.
     copied = copy(options)
     vars(copied).update(update)
@@ -129,6 +131,12 @@ def is_json(response: Any) -> bool:
     """Return whether a response calls its body JSON, or calls it nothing."""
     kind = response.headers.get("content-type")
     return kind is None or "json" in kind
+
+
+def is_event_stream(response: Any) -> bool:
+    """Return whether a response calls its body server-sent events."""
+    kind = response.headers.get("content-type")
+    return kind is not None and kind.startswith("text/event-stream")
 
 
 def header(response: Any, name: str) -> str | None:

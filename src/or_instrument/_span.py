@@ -31,9 +31,9 @@ class Spans:
         self._links_broadcast = link_broadcast
         self._aliases = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
 
-    def open(self, request: Request, started_ns: int) -> Context:
+    def open(self, request: Request, started_ns: int, context: Context | None = None) -> Context:
         """Start a span and return the context that holds it; the caller makes it current or not."""
-        context = get_current()
+        context = get_current() if context is None else context
         name = f"{request.operation} {request.model}" if request.model else request.operation
         span = self._tracer.start_span(
             name, context, SpanKind.CLIENT, attributes=start_attributes(request), start_time=started_ns

@@ -24,13 +24,12 @@ _FINISHED_KEPT: Final = 128
 class Chunks:
     """What is kept of a stream: the last two chunks, those with which one of several choices ended, a first event."""
 
-    __slots__ = ("before", "error", "finished", "first", "last", "see")
+    __slots__ = ("error", "finished", "first", "last_two", "see")
 
     def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
-        self.before: object = None
-        self.last: object = None
+        self.last_two: Callable[[], tuple[object, ...]] = tuple
         self.finished: Iterable[object] = ()
         several = request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters
         # Each chunk passes here: in most streams there is nothing to call.
@@ -43,13 +42,12 @@ class Chunks:
         """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
         if get(chunk, "type") is not None:
             self.first = chunk
-        self.last = chunk
         if self.see is not None:
             self.see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
-        kept = (self.first, *self.finished, self.before, self.last, self.error)
+        kept = (self.first, *self.finished, *self.last_two(), self.error)
         return [chunk for chunk in kept if chunk is not None]
 
 
@@ -63,15 +61,18 @@ def _see_choices(finished: deque[object], see: Callable[[object], None] | None, 
 def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
     """Yield what the iterator yields; tell the flight of the end."""
     chunks = flight.chunks = Chunks(flight.request, flight.collector)
-    see = chunks.see
+    see, before, last = chunks.see, None, None
+    # Variables that a function shares are the cheapest place to put a chunk.
+    chunks.last_two = lambda: (before, last)
     try:
         for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
+            last = chunk
             yield chunk
             break
         for chunk in iterator:
-            chunks.before, chunks.last = chunks.last, chunk
+            before, last = last, chunk
             if see is not None:
                 see(chunk)
             yield chunk
@@ -91,15 +92,18 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
 async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, None]:
     """`tap` for async streams."""
     chunks = flight.chunks = Chunks(flight.request, flight.collector)
-    see = chunks.see
+    see, before, last = chunks.see, None, None
+    # Variables that a function shares are the cheapest place to put a chunk.
+    chunks.last_two = lambda: (before, last)
     try:
         async for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
+            last = chunk
             yield chunk
             break
         async for chunk in iterator:
-            chunks.before, chunks.last = chunks.last, chunk
+            before, last = last, chunk
             if see is not None:
                 see(chunk)
             yield chunk

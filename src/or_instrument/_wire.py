@@ -30,6 +30,7 @@ class Wire:
         "_keeper",
         "_readers",
         "_response",
+        "_theirs",
     )
     _iter_bytes: Callable[..., Iterator[bytes]]
     _aiter_bytes: Callable[..., AsyncIterator[bytes]]
@@ -42,6 +43,7 @@ class Wire:
         self._keeper: EventKeeper | JSONKeeper | None = None
         self._readers: tuple[object, ...] = ()
         self._hooks = methods_in_use(response)
+        self._theirs = {name: vars(response)[name] for name in self._hooks if name in vars(response)}
         for name in self._hooks:
             setattr(self, f"_{name}", getattr(response, name))
             setattr(response, name, getattr(self, name))
@@ -58,10 +60,14 @@ class Wire:
         self._readers = readers
 
     def remove(self) -> None:
-        """Take the hooks off the response."""
+        """Take the hooks off the response; what the user has put there before or since stays."""
         self._readers = ()
+        held = vars(self._response)
         for name in self._hooks:
-            self._response.__dict__.pop(name, None)
+            if held.get(name) == getattr(self, name):
+                del held[name]
+                if name in self._theirs:
+                    held[name] = self._theirs[name]
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
@@ -143,9 +149,11 @@ class Wire:
     def _closed(self) -> None:
         if any(map(is_running, self._readers)):
             return
-        if isinstance(sys.exc_info()[1], GeneratorExit):
+        exc = sys.exc_info()[1]
+        if isinstance(exc, GeneratorExit):
             # A generator that is destroyed closes the response, the user's own or the HTTP library's: either way this
             # may be a finaliser.
             self._flight.put_off("abandoned" if is_closed_by_reader() else "closed")
         else:
-            self._flight.finish("closed")
+            # Read by `iter_raw`, past us: the HTTP library closes a response that is at its end.
+            self._flight.finish("complete" if exc is None and is_closed_by_reader() else "closed")

@@ -21,6 +21,9 @@ class Host(Protocol):
     answer: Callable[[Received], Reply]
     broken_off: Callable[[str], None]
 
+    def made(self, connection: Connection) -> None:
+        """Remember a connection that can be dropped from now on."""
+
     def gone(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
 
@@ -43,7 +46,8 @@ class Connection(asyncio.StreamReaderProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that what was written is sent before an abort
         self._writer = asyncio.StreamWriter(transport, self, self._reader, self._event_loop)
-        self._serving = self._event_loop.create_task(self._serve())
+        self.serving = self._event_loop.create_task(self._serve())
+        self._host.made(self)
 
     def eof_received(self) -> bool:
         """Take a client that hangs up for gone, even while its reply waits: no client only half-closes."""
@@ -53,13 +57,12 @@ class Connection(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop to serve."""
         super().connection_lost(exc)
-        self._serving.cancel()
+        self.serving.cancel()
         self._host.gone(self)
 
-    def drop(self) -> asyncio.Task[None]:
-        """Close the connection abruptly; return the task that then ends."""
+    def drop(self) -> None:
+        """Close the connection abruptly, which ends its task."""
         self._writer.transport.abort()
-        return self._serving
 
     async def _serve(self) -> None:
         try:

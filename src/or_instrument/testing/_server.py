@@ -51,6 +51,10 @@ class Server:
             self._gates[gate] = self._loop.create_task(self._watch(gate))
         await asyncio.shield(self._gates[gate])
 
+    def made(self, connection: Connection) -> None:
+        """Remember a connection that can be dropped from now on."""
+        self._connections.add(connection)
+
     def gone(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._connections.discard(connection)
@@ -64,17 +68,23 @@ class Server:
     async def _main(self) -> None:
         server = await self._loop.create_server(self._connect, sock=self._socket, backlog=1024)
         await self._stopping.wait()
+        # asyncio accepts in tasks of its own, and leaks a connection whose server is closed meanwhile.
+        while asyncio.all_tasks() - self._tasks():
+            await asyncio.sleep(0)
         server.close()
-        serving = [connection.drop() for connection in self._connections]
-        watching = list(self._gates.values())
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*serving, *watching, return_exceptions=True)
+        while self._connections or len(asyncio.all_tasks()) > 1:
+            for connection in self._connections:
+                connection.drop()
+            for watcher in self._gates.values():
+                watcher.cancel()
+            await asyncio.sleep(0)
+
+    def _tasks(self) -> set[asyncio.Task[None] | None]:
+        serving = (connection.serving for connection in self._connections)
+        return {asyncio.current_task(), *serving, *self._gates.values()}
 
     def _connect(self) -> Connection:
-        connection = Connection(self, self._loop)
-        self._connections.add(connection)
-        return connection
+        return Connection(self, self._loop)
 
     async def _watch(self, gate: threading.Event) -> None:
         while not gate.is_set():
