@@ -63,9 +63,7 @@ def test_the_module_is_the_command() -> None:
     assert printed.strip() == or_instrument.__version__
 
 
-def test_live_without_a_key_says_which_key(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_live_without_a_key_says_which_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`--live` without a key names the variable and exits with 2."""
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
 

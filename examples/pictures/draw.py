@@ -1,6 +1,6 @@
 """Draws the README's pictures from what the commands really print.
 
-    python examples/pictures/draw.py
+python examples/pictures/draw.py
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ ACCOUNT: Final = "openrouter.account"
 
 SECONDS_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))
-USD_BUCKETS: Final = tuple(float(f"{digits}e{power}") for power in range(-6, 2) for digits in ("1", "2.5", "5")) + (
+USD_BUCKETS: Final = (
+    *(float(f"{digits}e{power}") for power in range(-6, 2) for digits in ("1", "2.5", "5")),
     100.0,
 )

@@ -121,9 +121,7 @@ _OPTIONS: Final[Mapping[str, _Option]] = {
     "metric_values_limit": _Option("OR_INSTRUMENT_METRIC_VALUES_LIMIT", _count, "a whole number, at least 1"),
     "exporter": _Option("OR_INSTRUMENT_EXPORTER", _one_of("none", "otlp", "console"), "none, otlp or console"),
     "lookup": _Option("OR_INSTRUMENT_LOOKUP", _one_of("off", "missing"), "off or missing"),
-    "broadcast": _Option(
-        "OR_INSTRUMENT_BROADCAST", _one_of("off", "link", "propagate"), "off, link or propagate"
-    ),
+    "broadcast": _Option("OR_INSTRUMENT_BROADCAST", _one_of("off", "link", "propagate"), "off, link or propagate"),
     "estimate": _Option("OR_INSTRUMENT_ESTIMATE", _switch, _SWITCH_WORDS),
     "cost_aliases": _Option(
         "OR_INSTRUMENT_COST_ALIASES", _names, "span attribute names, a list or separated by commas"
