@@ -46,7 +46,7 @@ def wheel() -> Path:
     pytest.importorskip("hatchling", reason="the wheel is built with hatchling")
     folder = _folder()
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
@@ -86,7 +86,7 @@ def run(
     *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run the fresh interpreter, which must end with the exit code."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [python(), *arguments], env=env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -98,7 +98,7 @@ def running(*arguments: str | Path, env: Mapping[str, str], cwd: Path) -> Iterat
     """Run a server in the fresh interpreter; it and all its children are gone afterwards."""
     log = cwd / "server.log"
     with log.open("w") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [python(), *arguments], env=env, cwd=cwd, stdout=output, stderr=output, text=True, start_new_session=True
         )
         try:

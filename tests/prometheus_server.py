@@ -45,7 +45,7 @@ def need(program: str) -> str:
 def promtool(*arguments: str | Path, cwd: Path | None = None) -> str:
     """Run promtool, which must succeed, and return what it printed."""
     command = [need("promtool"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - as asked
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -119,7 +119,7 @@ def running(folder: Path, job: str, *target_ports: int) -> Iterator[Prometheus]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=error",
     ]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             server = Prometheus(port)
             server.wait_until(lambda prometheus: bool(prometheus.query("up")))

@@ -175,7 +175,7 @@ def told(name: str, mode: str, is_first: bool) -> Mapping[str, Any]:
     code = PROGRAM.replace("THEIRS", other.code)
     head = f"MODE, IS_FIRST, KINDS = {mode!r}, {is_first!r}, {KINDS!r}\n"
     command = [sys.executable, "-c", head + code]
-    done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=90, check=False)  # noqa: S603
+    done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -249,7 +249,7 @@ def test_logfire_suppresses_the_second_span(is_first: bool) -> None:
         pytest.skip("logfire is not installed")
     code = PROGRAM.replace("THEIRS", OTHERS["logfire"].code.replace("suppress_other_instrumentation=False", ""))
     head = f"MODE, IS_FIRST, KINDS = 'own', {is_first!r}, ('chat', 'stream')\n"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", head + code], env=environ(), capture_output=True, text=True, timeout=90, check=True
     )
     said = json.loads(done.stdout.splitlines()[-1])
@@ -273,7 +273,7 @@ def test_http_spans_are_inside_ours() -> None:
         "print(json.dumps([(s.name, s.context.span_id, s.parent and s.parent.span_id) for s in spans]))",
     )
     head = "MODE, IS_FIRST, KINDS = 'own', True, ('stream',)\n"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", head + code], env=environ(), capture_output=True, text=True, timeout=90, check=True
     )
     http, ours = json.loads(done.stdout.splitlines()[-1])

@@ -110,7 +110,7 @@ def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
     """Where the variable is set and the hook is gone, nothing would be recorded: a problem."""
     interpreter = install(tmp_path)
     (site_of(interpreter) / "or_instrument_startup.pth").unlink()
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [interpreter, *DOCTOR], env=environ(OR_INSTRUMENT_ENABLED="true"), capture_output=True, text=True, check=False
     )
     assert done.returncode == 1

@@ -483,7 +483,7 @@ def script(fake: FakeOpenRouter) -> Callable[[str], list[str]]:
 
     def run(code: str) -> list[str]:
         start = f"BASE = {fake.base_url!r}\nCHAT = {CHAT!r}\n{SETUP}"
-        done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        done = subprocess.run(
             [sys.executable, "-c", start + code], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr

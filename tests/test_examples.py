@@ -40,9 +40,7 @@ def run_anyhow(path: str, *arguments: str, cwd: Path | None = None) -> subproces
     """Run an example, without any key in its environment."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     command = [sys.executable, str(EXAMPLES / path), *arguments]
-    return subprocess.run(  # noqa: S603 - our own files
-        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
 def amounts(text: str) -> list[Decimal]:
@@ -105,7 +103,7 @@ def test_pull_request_is_told_its_cost(tmp_path: Path) -> None:
     """The evaluations' export, summed by the command line, is what the service charged, suite by suite."""
     printed = run("cost_per_pr/evals.py", cwd=tmp_path)
     command = [sys.executable, "-m", "or_instrument", "cost", "--by", "suite", "--format", "json", "costs.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     summed = json.loads(done.stdout)
 
     assert Decimal(summed["total"]["usd"]) == amounts(printed)[0]

@@ -203,7 +203,7 @@ def test_an_abandoned_stream_is_exported_at_exit(receiver: Received, env: dict[s
     """A stream that is still open when the program ends is among what is exported."""
     # Not by `run`: a stream of httpx2 that is still open makes Python 3.13.0 crash at exit, with us or without.
     command = [python(), "-c", IN_CODE + "stream = ask(stream=True)\nnext(iter(stream))"]
-    subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)  # noqa: S603
+    subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
     (span,) = receiver.spans()
     assert span.attributes["openrouter.stream.outcome"] == "abandoned"
     assert receiver.total("openrouter.usage.missing") == 1
@@ -218,7 +218,7 @@ def test_a_dead_endpoint_does_not_keep_the_process(tmp_path: Path, fake: FakeOpe
             OTEL_EXPORTER_OTLP_TIMEOUT="600",
         )
         command = [python(), "-c", IN_CODE + "ask()"]
-        subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, timeout=40, check=True)  # noqa: S603
+        subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, timeout=40, check=True)
 
 
 def test_sigterm_flushes(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:

@@ -67,7 +67,7 @@ def run_app(url: str) -> subprocess.CompletedProcess[str]:
         "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
     }
     command = [sys.executable, str(APP)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")

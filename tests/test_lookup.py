@@ -279,7 +279,7 @@ def test_exit_waits_for_what_is_looked_up(fake: OddAccount) -> None:
     """
     code = textwrap.dedent(script).replace("URL", fake.base_url)
     fake.script(Answer(cost=0.75))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["pending None", "None 0.75"]
 
 

@@ -20,7 +20,7 @@ PUBLIC = {
 
 def run(code: str) -> str:
     """Run code in a fresh interpreter that takes warnings for errors; return what it printed."""
-    done = subprocess.run(  # noqa: S603 - our own code
+    done = subprocess.run(
         [sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True, check=True
     )
     return done.stdout.strip()

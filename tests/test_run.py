@@ -39,7 +39,7 @@ def test_it_works_without_the_start_up_file(tmp_path: Path) -> None:
     (site_of(interpreter) / "or_instrument_startup.pth").unlink()
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {REPORT!r}], check=True)"
     command = [interpreter, *RUN, "--", interpreter, "-c", code]
-    done = subprocess.run(command, env=environ(), capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, env=environ(), capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 

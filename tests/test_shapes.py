@@ -467,7 +467,7 @@ def script(fake: FakeOpenRouter) -> Callable[[str], list[str]]:
     start = f"BASE = {fake.base_url!r}\nCHAT = {CHAT!r}\n"
 
     def run(code: str) -> list[str]:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        done = subprocess.run(
             [sys.executable, "-W", "error", "-X", "faulthandler", "-c", start + code],
             capture_output=True,
             text=True,

@@ -122,7 +122,7 @@ def test_a_broken_hook_is_one_line(tmp_path: Path, broken: str) -> None:
     interpreter = fresh_install.install(tmp_path)
     (fresh_install.site_of(interpreter) / "_or_instrument_startup.py").write_text(broken)
     command = [interpreter, "-c", "print('started')"]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command, env=environ(OR_INSTRUMENT_ENABLED="true"), capture_output=True, text=True, check=True
     )
     assert done.stdout == "started\n"
@@ -135,7 +135,7 @@ def test_a_broken_package_is_one_line(tmp_path: Path) -> None:
     interpreter = fresh_install.install(tmp_path)
     (fresh_install.site_of(interpreter) / "or_instrument" / "_shield.py").write_text("1 / 0")
     command = [interpreter, "-c", "import openai; print(openai.OpenAI.__name__)"]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command, env=environ(OR_INSTRUMENT_ENABLED="true"), capture_output=True, text=True, check=True
     )
     assert done.stdout == "OpenAI\n"
@@ -147,7 +147,7 @@ def test_an_editable_install_has_the_hook(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     pytest.importorskip("editables", reason="hatchling needs it for editable installs")
     command = f"from hatchling.build import build_editable; print(build_editable({str(tmp_path)!r}))"
-    subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
         assert {"or_instrument_startup.pth", "_or_instrument_startup.py"} <= set(archive.namelist())
 
