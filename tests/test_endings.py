@@ -394,6 +394,42 @@ def test_nothing_is_left_on_the_response(fake: FakeOpenRouter, client: openai.Op
     assert len(telemetry.calls) == 3
 
 
+def test_what_the_user_puts_on_a_response_stays(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    """A `close` of the user's own, put there before ours or over it, is there when the stream has ended."""
+    closed_by: list[str] = []
+
+    def put(response: Any, name: str) -> Any:
+        theirs = response.close
+        response.close = lambda: (closed_by.append(name), theirs())
+        return response.close
+
+    before: list[Any] = []
+    client._client.event_hooks = {"response": [lambda response: before.append(put(response, "before"))]}
+    drained(stream := opened(client))
+    assert vars(stream.response)["close"] is before[0]
+    stream = opened(client)
+    over = put(stream.response, "over")
+    drained(stream)
+    stream.close()
+    assert vars(stream.response)["close"] is over
+    assert {"before", "over"} == set(closed_by)
+    assert [call.outcome for call in telemetry.calls] == ["complete", "complete"]
+
+
+def test_closed_by_another_thread_between_two_reads(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    """A read that begins while the close is under way fails by the user's wish."""
+    stream = opened(client)
+    next(stream)
+    # The HTTP library's part of the close, during which the other thread reads.
+    stream.response.stream.close = lambda: pytest.raises(Exception, list, stream)  # noqa: PT011 - whatever it is
+    stream.response.is_closed = True
+    with suppress(Exception):
+        vars(stream.response)["close"].__self__._close = lambda: pytest.raises(Exception, list, stream)  # noqa: PT011
+    stream.close()
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.failure) == ("closed", None)
+
+
 def test_a_sink_that_raises(
     fake: FakeOpenRouter,
     client: openai.OpenAI,
@@ -446,15 +482,20 @@ def test_a_span_processor_that_raises(
     instrumented: Callable[..., Telemetry],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The caller gets the reply all the same."""
+    """The caller gets the reply all the same, the call is recorded, and the user's own span is left alone."""
     fake.default = ANSWER
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Bad(method))  # type: ignore[arg-type]
     telemetry = instrumented(tracer_provider=provider)
 
-    assert client.chat.completions.create(**CHAT).choices
-    drained(opened(client))
-    telemetry.settle()
+    with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("user") as user:
+        assert client.chat.completions.create(**CHAT).choices
+        drained(opened(client))
+        telemetry.settle()
+        assert user.is_recording()
+        assert not user.attributes  # type: ignore[attr-defined]
+    assert [call.outcome for call in telemetry.calls] == ["complete", "complete"]
+    assert telemetry.total("gen_ai.usage.cost") == 1.0
     assert not trace.get_current_span().get_span_context().is_valid
     caplog.clear()
 

@@ -77,6 +77,12 @@ def test_a_later_chunk_without_usage_does_not_take_it_away() -> None:
     assert fold([chunk(usage=USAGE), chunk(usage=None)]).usage == PARSED
 
 
+@pytest.mark.parametrize("held", ["a text", 1, [], {}], ids=repr)
+def test_a_response_field_that_is_no_body_hides_nothing(held: object) -> None:
+    """Only Responses events hold the body in a field of that name."""
+    assert fold([{**HEAD, "response": held, "usage": USAGE}]).usage == PARSED
+
+
 def test_the_last_usage_wins() -> None:
     """It is the bill; what came before was a running total."""
     assert fold([chunk(usage={"cost": 0.1}), chunk(usage=USAGE)]).usage == PARSED

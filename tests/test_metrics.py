@@ -164,6 +164,13 @@ def test_attributes_become_labels_only_where_they_are_allowed() -> None:
     assert recorder.points(DURATION) == [({**M, "feature": "search"}, 1.5), (M, 1.5)]
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, {1}, [{}], object()], ids=repr)
+def test_what_cannot_be_an_attribute_is_no_label(value: Any) -> None:
+    """The call is recorded without it."""
+    request = REQUEST._replace(attributes={"tags": value})
+    assert Recorder("tags").record(request=request).points(DURATION) == [(M, 1.5)]
+
+
 def test_an_allowed_attribute_may_be_a_tuple() -> None:
     """A scope's lists come as tuples."""
     request = REQUEST._replace(attributes={"tags": ("a", "b")})

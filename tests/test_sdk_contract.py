@@ -202,3 +202,15 @@ async def test_is_running() -> None:
     made.close()
     await amade.aclose()
     assert not _sdk.is_running(iter(()))
+
+
+def test_observed_with_pydantic_1() -> None:
+    """The SDK runs with pydantic 1 too, whose models are copied in another way and share nothing then either."""
+    pydantic_1 = pytest.importorskip("pydantic.v1")
+    options_class = pydantic_1.create_model("Options", post_parser=(Any, None), extra_json=(Any, None), url=(str, "/x"))
+    options, seen = options_class(), []
+
+    made: Any = _sdk.observed(options, seen.append, {"usage": {}})
+    assert made.post_parser("parsed") == "parsed"
+    assert (seen, made.extra_json, made.url) == (["parsed"], {"usage": {}}, "/x")
+    assert (options.post_parser, options.extra_json) == (None, None)

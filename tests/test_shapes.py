@@ -522,3 +522,26 @@ or_instrument.instrument(hosts=["127.0.0.1"], sinks=[calls.append])
 def test_import_order(code: str, script: Callable[[str], list[str]]) -> None:
     """The SDK may be imported before, after or while we are switched on, and clients may be older than we."""
     assert script(code + "\nclient = locals().get('client'); client and client.close()") == ["1"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_read_by_iter_raw(stream: bool, client: Any, aclient: Any, telemetry: Telemetry) -> None:
+    """Bytes that are read past us, still encoded, end a call at their end; its usage was not seen."""
+    with client.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:
+        assert list(response.http_response.iter_raw())
+    async with aclient.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:
+        assert [data async for data in response.http_response.aiter_raw()]
+    assert [(call.outcome, call.missing) for call in telemetry.calls] == [("complete", "no_usage")] * 2
+
+
+def test_a_stream_that_only_the_body_asks_for(
+    client: openai.OpenAI, fake: FakeOpenRouter, telemetry: Telemetry
+) -> None:
+    """The SDK does not know of it, and the user reads the events himself: the usage in them is found."""
+    fake.default = Answer(cost=0.25)
+    body = {**CHAT, "stream": True}
+    whole = client.post("/chat/completions", cast_to=http.Response, body=body)
+    assert whole.text.endswith("data: [DONE]\n\n")
+    with client.chat.completions.with_streaming_response.create(**CHAT, extra_body={"stream": True}) as response:
+        assert list(response.iter_lines())
+    assert [call.spend for call in telemetry.calls] == [0.25, 0.25]

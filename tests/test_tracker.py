@@ -150,6 +150,15 @@ def test_a_tracker_is_a_sink_for_a_whole_process(instrumented: Callable[..., Any
     assert (everything.calls, part.calls) == (2, 1)
 
 
+def test_a_sink_that_is_entered_counts_once(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """A tracker for the whole process that is entered too, so that its limit holds, counts each call once."""
+    everything = CostTracker("service", limit_usd=100)
+    instrumented(sinks=[everything])
+    with everything:
+        client.chat.completions.create(**ASK)
+    assert everything.calls == 1
+
+
 def test_a_recovered_cost_replaces_the_unknown(
     instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
 ) -> None:

@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,8 @@ SCHEMA: Final = "or_instrument.cost/1"
 _TOTAL: Final = "total"
 _TOTALS_HEADER: Final = ("schema", "dimension", "value", *Sum._fields)
 _ROWS_HEADER: Final = ("schema", *Row._fields)
+_AMOUNT: Final = re.compile(r"[0-9]{1,400}(\.[0-9]{1,1200})?")
+"""Room for every sum of doubles, and for nothing that cannot be added exactly."""
 _FLAGS: Final = {"": None, "true": True, "false": False}
 
 
@@ -138,17 +141,19 @@ def _read_csv(text: str) -> tuple[Totals, _Problems]:
     add_line = readers.get(header)
     if add_line is None:
         return Totals(), [(1, "is no export of costs: neither JSON nor a CSV with the header of one")]
-    has_total = header == _ROWS_HEADER
+    needs_total, has_total = header == _TOTALS_HEADER, False
     try:
         for cells in lines:
             try:
+                if has_total:
+                    raise _CorruptError("goes on after the total; give exports that were put together one by one")
                 add_line(totals, _checked(cells, header))
-                has_total = has_total or cells[1] == _TOTAL
+                has_total = needs_total and cells[1] == _TOTAL
             except _CorruptError as exc:
                 problems.append((lines.line_num, exc.why))
     except csv.Error as exc:
         problems.append((lines.line_num, f"is corrupt or half-written: {exc}"))
-    if not has_total:
+    if needs_total and not has_total:
         return Totals(), [*problems, (lines.line_num, "is half-written: the line with the total is missing")]
     return totals, problems
 
@@ -216,13 +221,9 @@ def _count(value: object, name: str) -> int:
 
 
 def _usd(value: object) -> Decimal:
-    try:
-        usd = Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        usd = None
-    if usd is None or not usd.is_finite() or usd < 0:
+    if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
         raise _CorruptError(f"has usd {value!r}, which is no amount, written as a decimal text", json.dumps(value))
-    return usd
+    return Decimal(value)
 
 
 def _plain(record: Sum | Row) -> dict[str, Any]:

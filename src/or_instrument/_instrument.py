@@ -5,89 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace as otel_trace
-
-from or_instrument import _semconv as names
-from or_instrument._content import Capture
-from or_instrument._content_sinks import Events, SpanContent, open_events
+from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._content_text import Redact
-from or_instrument._enrich import Enricher, is_unwanted
-from or_instrument._errors import ConfigError
-from or_instrument._estimate import estimator
-from or_instrument._extras import MissingExtra
-from or_instrument._hosts import Hosts
-from or_instrument._lookup import LOOKUPS, mark_pending
-from or_instrument._metrics import Metrics
-from or_instrument._observer import Observer
-from or_instrument._patch import Patch
+from or_instrument._lookup import LOOKUPS
 from or_instrument._providers import Providers, flush_within
 from or_instrument._reaper import REAPER
-from or_instrument._records import Call, Sink
-from or_instrument._settings import ENABLED, Settings, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
-from or_instrument._span import Spans
-from or_instrument._version import __version__
+from or_instrument._records import Sink
+from or_instrument._settings import ENABLED, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
 
 if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics
+    from opentelemetry import trace as otel_trace
     from opentelemetry._logs import LoggerProvider
 
-    from or_instrument._exporters import Exporters
-
 _log = logging.getLogger("or_instrument")
-_SCOPE: Final = "or_instrument"
 _LOOKUP_SHARE: Final = 0.8
 _lock = threading.Lock()
 
 
-class _Installed:
-    """What one `instrument()` has set up."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        tracer_provider: Any,
-        meter_provider: Any,
-        sinks: tuple[Sink, ...],
-        *,
-        logger_provider: LoggerProvider | None,
-        redact: Redact | None,
-        exporters: Exporters | None,
-        estimate: Callable[[Call], Call] | None,
-    ) -> None:
-        self.options = (settings, tracer_provider, meter_provider, sinks, logger_provider, redact)
-        self.at_start = False
-        self.providers = Providers(tracer_provider, meter_provider, exporters)
-        self.events = _events(settings, logger_provider)
-        spans = _spans(settings, self.providers)
-        ours: list[Sink] = [self.events] if self.events else []
-        if spans and settings.content in ("span_only", "span_and_event"):
-            ours.append(SpanContent(only_theirs=settings.spans == "enrich"))
-        if spans:
-            ours.append(spans)
-        if settings.metrics and not _sdk_disabled():
-            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
-        self.patch = Patch(
-            Observer(
-                Hosts(settings.hosts),
-                (*ours, *sinks),
-                open_span=self.providers.prepared(spans.open if spans else None),
-                is_suppressed=is_unwanted,
-                inject_usage=settings.inject_usage,
-                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact),
-                look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
-                amend=_amend(settings, estimate),
-                recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
-                propagate=settings.broadcast == "propagate",
-            )
-        )
-
-
-_installed: _Installed | None = None
+_installed: Assembly | None = None
 
 
 def instrument(
@@ -176,8 +116,8 @@ def instrument(
     if enabled(os.environ) is False:
         _log.info("%s is false: nothing is instrumented", ENABLED)
         return
-    estimator_ = _estimator(is_asked=estimate is not None) if settings.estimate else None
-    exporters = _exporters(settings.exporter, is_asked=exporter is not None)
+    estimate_ = load_estimator(is_asked=estimate is not None) if settings.estimate else None
+    exporters = load_exporters(settings.exporter, is_asked=exporter is not None)
     with _lock:
         if _installed is not None:
             if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
@@ -186,7 +126,7 @@ def instrument(
                 _log.warning("already instrumented with other options; call uninstrument() first to change them")
                 return
             _installed.patch.remove()
-        _installed = _Installed(
+        _installed = Assembly(
             settings,
             tracer_provider,
             meter_provider,
@@ -194,7 +134,7 @@ def instrument(
             logger_provider=logger_provider,
             redact=redact,
             exporters=exporters,
-            estimate=estimator_,
+            estimate=estimate_,
         )
         _installed.patch.install()
 
@@ -239,58 +179,3 @@ def flush(timeout_s: float = 5.0) -> bool:
         providers = (*providers, _installed.events.provider)
     flushed = [flush_within(max(0.0, deadline - monotonic()), provider) for provider in providers]
     return all(flushed) and is_looked_up
-
-
-def _exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
-    if exporter == "none" or _sdk_disabled():
-        return None
-    from or_instrument._exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
-
-    try:
-        return load(exporter)
-    except MissingExtra as exc:
-        if is_asked:
-            raise ConfigError(f"exporter={exporter!r}: {exc}") from exc
-        _log.warning("exporter %s: %s. Nothing is exported.", exporter, exc)
-        return None
-
-
-def _estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
-    try:
-        return estimator()
-    except MissingExtra as exc:
-        if is_asked:
-            raise ConfigError(str(exc)) from exc
-        _log.warning("%s. Nothing is estimated.", exc)
-        return None
-
-
-def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call] | None:
-    if settings.lookup == "off" or estimate is None:
-        return estimate if settings.lookup == "off" else mark_pending
-    return lambda call: estimate(mark_pending(call))
-
-
-def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
-    return Metrics(meter, settings.metric_attributes, settings.metric_values_limit)
-
-
-def _spans(settings: Settings, providers: Providers) -> Enricher | None:
-    if settings.spans == "off" or _sdk_disabled():
-        return None
-    aliases = settings.cost_aliases
-    tracer = providers.tracer(_SCOPE, __version__)
-    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link")
-    return Enricher(own, always=settings.spans == "enrich", cost_aliases=aliases)
-
-
-def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:
-    if settings.content not in ("event_only", "span_and_event") or _sdk_disabled():
-        return None
-    spend_names = (names.SPEND, names.SPEND_ALIAS, *settings.cost_aliases)
-    return open_events(_SCOPE, __version__, logger_provider, spend_names)
-
-
-def _sdk_disabled() -> bool:
-    # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

@@ -129,7 +129,8 @@ class Observer:
             trackers = dict.fromkeys(active)
             for tracker in trackers:
                 tracker.check_budget()
-            sinks = (*sinks, *trackers)
+            # One that counts the whole process may be entered too, for its limit.
+            sinks = (*sinks, *(tracker for tracker in trackers if tracker not in sinks))
         return sinks if self._recovery is None else (*sinks, self._recovery(client, options, sinks))
 
     def _extra(

@@ -98,6 +98,9 @@ def amount(value: object) -> float | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    # Python reads "1_000" and the digits of every script, JSON does not.
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        return None
     try:
         return float(value)
     except (ValueError, OverflowError):

@@ -141,9 +141,9 @@ class Wire:
             broken(self._flight, exc)
 
     def _closing(self) -> None:
-        # A close from elsewhere, while a reader waits for the next bytes, makes that read fail by the user's wish;
-        # the reader's own close after an error comes with that error in flight.
-        if any(map(is_running, self._readers)) and sys.exc_info()[1] is None:
+        # A close from elsewhere makes the read fail that waits for the next bytes, or that is just about to: by the
+        # user's wish. The reader's own close after an error comes with that error in flight.
+        if sys.exc_info()[1] is None or not any(map(is_running, self._readers)):
             self._flight.closing = True
 
     def _closed(self) -> None:

@@ -1,0 +1,135 @@
+"""Puts the parts of one `instrument()` together as the settings say."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from or_instrument import _semconv as names
+from or_instrument._content import Capture
+from or_instrument._content_sinks import Events, SpanContent, open_events
+from or_instrument._content_text import Redact
+from or_instrument._enrich import Enricher, is_unwanted
+from or_instrument._errors import ConfigError
+from or_instrument._estimate import estimator
+from or_instrument._extras import MissingExtra
+from or_instrument._hosts import Hosts
+from or_instrument._lookup import LOOKUPS, mark_pending
+from or_instrument._metrics import Metrics
+from or_instrument._observer import Observer
+from or_instrument._patch import Patch
+from or_instrument._providers import Providers
+from or_instrument._records import Call, Sink
+from or_instrument._settings import Settings
+from or_instrument._span import Spans
+from or_instrument._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry import metrics as otel_metrics
+    from opentelemetry._logs import LoggerProvider
+
+    from or_instrument._exporters import Exporters
+
+_log = logging.getLogger("or_instrument")
+_SCOPE: Final = "or_instrument"
+
+
+class Assembly:
+    """What one `instrument()` has set up."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: Any,
+        meter_provider: Any,
+        sinks: tuple[Sink, ...],
+        *,
+        logger_provider: LoggerProvider | None,
+        redact: Redact | None,
+        exporters: Exporters | None,
+        estimate: Callable[[Call], Call] | None,
+    ) -> None:
+        self.options = (settings, tracer_provider, meter_provider, sinks, logger_provider, redact)
+        self.at_start = False
+        self.providers = Providers(tracer_provider, meter_provider, exporters)
+        self.events = _events(settings, logger_provider)
+        spans = _spans(settings, self.providers)
+        ours: list[Sink] = [self.events] if self.events else []
+        if spans and settings.content in ("span_only", "span_and_event"):
+            ours.append(SpanContent(only_theirs=settings.spans == "enrich"))
+        if spans:
+            ours.append(spans)
+        if settings.metrics and not _sdk_disabled():
+            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
+        self.patch = Patch(
+            Observer(
+                Hosts(settings.hosts),
+                (*ours, *sinks),
+                open_span=self.providers.prepared(spans.open if spans else None),
+                is_suppressed=is_unwanted,
+                inject_usage=settings.inject_usage,
+                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact),
+                look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
+                amend=_amend(settings, estimate),
+                recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
+                propagate=settings.broadcast == "propagate",
+            )
+        )
+
+
+def load_exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
+    if exporter == "none" or _sdk_disabled():
+        return None
+    from or_instrument._exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
+
+    try:
+        return load(exporter)
+    except MissingExtra as exc:
+        if is_asked:
+            raise ConfigError(f"exporter={exporter!r}: {exc}") from exc
+        _log.warning("exporter %s: %s. Nothing is exported.", exporter, exc)
+        return None
+
+
+def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
+    try:
+        return estimator()
+    except MissingExtra as exc:
+        if is_asked:
+            raise ConfigError(str(exc)) from exc
+        _log.warning("%s. Nothing is estimated.", exc)
+        return None
+
+
+def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call] | None:
+    if settings.lookup == "off" or estimate is None:
+        return estimate if settings.lookup == "off" else mark_pending
+    return lambda call: estimate(mark_pending(call))
+
+
+def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
+    return Metrics(meter, settings.metric_attributes, settings.metric_values_limit)
+
+
+def _spans(settings: Settings, providers: Providers) -> Enricher | None:
+    if settings.spans == "off" or _sdk_disabled():
+        return None
+    aliases = settings.cost_aliases
+    tracer = providers.tracer(_SCOPE, __version__)
+    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link")
+    return Enricher(own, always=settings.spans == "enrich", cost_aliases=aliases)
+
+
+def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:
+    if settings.content not in ("event_only", "span_and_event") or _sdk_disabled():
+        return None
+    spend_names = (names.SPEND, names.SPEND_ALIAS, *settings.cost_aliases)
+    return open_events(_SCOPE, __version__, logger_provider, spend_names)
+
+
+def _sdk_disabled() -> bool:
+    # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
