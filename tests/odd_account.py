@@ -55,3 +55,9 @@ def body(payload: object) -> Reply:
 def raw(text: bytes) -> Reply:
     """Return any bytes as JSON."""
     return Reply(200, {"Content-Type": "application/json"}, (Step(text),))
+
+
+def trickling() -> Reply:
+    """Return an answer that comes by the byte, for two seconds."""
+    steps = tuple(Step(b" ", pause_s=0.05) for _ in range(40))
+    return Reply(200, {"Content-Type": "application/json"}, steps, streamed=True)

@@ -122,6 +122,14 @@ def test_server_that_hangs_is_left_in_time(fake: OddAccount, client: openai.Open
         or_instrument.fetch_generation(client, "gen-1", timeout_s=0.2)
 
 
+@pytest.mark.anyio
+async def test_answer_that_trickles_in_is_left_in_time(fake: OddAccount, aclient: openai.AsyncOpenAI) -> None:
+    """An async look-up ends in time even where the server never falls silent for long."""
+    fake.answers = [odd_account.trickling()]
+    with pytest.raises(or_instrument.LookupFailed, match=r"none \(TimeoutError\)"):
+        await or_instrument.afetch_generation(aclient, "gen-1", timeout_s=0.3)
+
+
 def test_server_that_is_gone_is_a_failed_lookup(fake: OddAccount, client: openai.OpenAI) -> None:
     """No connection is asked again until the time is up, and then told."""
     fake.stop()

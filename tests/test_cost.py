@@ -150,7 +150,6 @@ ROW = "or_instrument.cost/1,2026-01-01T00:00:00,chat,m,P,complete,,{usd},{byok},
         (HEAD + "or_instrument.cost/1,total,,1,0,-1,0,0\n", 2, "has usd '-1'"),
         (HEAD + "or_instrument.cost/1,total,,1,0,1e9999999999,0,0\n", 2, "has usd '1e9999999999'"),
         (HEAD + "or_instrument.cost/1,total,,1,0,1_0,0,0\n", 2, "has usd '1_0'"),
-        (HEAD + 2 * "or_instrument.cost/1,total,,1,0,1,0,0\n", 3, "goes on after the total"),
         (ROWS + ROW.format(usd="x", byok="true", attributes="{}"), 2, "has usd 'x'"),
         (ROWS + ROW.format(usd="1", byok="maybe", attributes="{}"), 2, "has is_byok 'maybe'"),
         (ROWS + ROW.format(usd="1", byok="", attributes="[]"), 2, "which are no JSON object"),
@@ -182,6 +181,19 @@ def test_good_lines_of_a_corrupt_file_are_summed(tmp_path: Path, capsys: pytest.
     told = capsys.readouterr()
     assert json.loads(told.out)["total"]["usd"] == "0.50"
     assert re.findall(r"rows.csv:(\d+): (is half|has usd)", told.err) == [("3", "has usd"), ("5", "is half")]
+
+
+def test_exports_put_together_are_not_half_summed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that goes on after its total is told, since its sums by model and its total would not agree."""
+    both = tmp_path / "both.csv"
+    tracker(call(1, 0.25)).export_csv(both)
+    text = both.read_text()
+    both.write_text(text + text.split("\n", 1)[1])
+    assert run(both, "--format", "json", "--skip-bad") == 1
+    told = capsys.readouterr()
+    assert f"both.csv:{text.count(chr(10)) + 1}: goes on after the total" in told.err
+    summed = json.loads(told.out)
+    assert summed["total"] == summed["by"]["model"]["a/model"]
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

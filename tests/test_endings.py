@@ -416,17 +416,36 @@ def test_what_the_user_puts_on_a_response_stays(client: openai.OpenAI, telemetry
     assert [call.outcome for call in telemetry.calls] == ["complete", "complete"]
 
 
-def test_closed_by_another_thread_between_two_reads(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    """A read that begins while the close is under way fails by the user's wish."""
-    stream = opened(client)
-    next(stream)
-    # The HTTP library's part of the close, during which the other thread reads.
-    stream.response.stream.close = lambda: pytest.raises(Exception, list, stream)  # noqa: PT011 - whatever it is
-    stream.response.is_closed = True
-    with suppress(Exception):
-        vars(stream.response)["close"].__self__._close = lambda: pytest.raises(Exception, list, stream)  # noqa: PT011
-    stream.close()
-    (call,) = telemetry.settle().calls
+class Torn(http.SyncByteStream):  # type: ignore[misc,name-defined]
+    """A body that fails after its first event, and that somebody else reads while it is being closed."""
+
+    def __init__(self) -> None:
+        self.on_close: Callable[[], object] = bool
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b'data: {"id": "gen-1", "choices": []}\n\n'
+        raise http.ReadError("torn")
+
+    def close(self) -> None:
+        """Let somebody else read."""
+        self.on_close()
+
+
+def test_read_by_another_thread_while_it_is_closed(telemetry: Telemetry) -> None:
+    """A read that begins when the close has begun fails by the user's wish: that is no error."""
+    body = Torn()
+    reply = http.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
+    transport = http.Client(transport=http.MockTransport(lambda _request: reply))
+    with openai.OpenAI(api_key="k", base_url="https://openrouter.ai/api/v1", http_client=transport) as client:
+        stream = opened(client)
+        next(stream)
+        failed: list[BaseException | None] = []
+        with ThreadPoolExecutor(1) as pool:
+            body.on_close = lambda: failed.append(pool.submit(next, stream).exception(10))
+            stream.close()
+
+    assert failed[0] is not None
+    (call,) = telemetry.calls
     assert (call.outcome, call.failure) == ("closed", None)
 
 
@@ -602,3 +621,22 @@ def test_a_stream_open_at_exit(order: str, script: Callable[[str], list[str]]) -
     printed = script(order + "stream = opened()\nnext(stream)\n")
 
     assert printed == ["chat openai/gpt-4o-mini abandoned"]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_usage_and_finish_reason_need_not_come_last(
+    after: int, fake: FakeOpenRouter, telemetry: Any, client: openai.OpenAI
+) -> None:
+    """Usage and finish reason are kept where a proxy sends a chunk or two behind them."""
+    delta = {"id": "gen-1", "model": "openai/gpt-5-mini", "choices": [{"index": 0, "delta": {"content": "x"}}]}
+    ended = {**delta, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    usage = {**delta, "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.25}}
+    fake.script(Answer(events=[delta, delta, ended, usage, *[{**delta, "choices": []}] * after]))
+
+    for _chunk in client.chat.completions.create(
+        model="openai/gpt-5-mini", messages=[{"role": "user", "content": "Hello"}], stream=True
+    ):
+        pass
+
+    (call,) = telemetry.calls
+    assert (call.spend, call.reply.finish_reasons) == (0.25, ("stop",))

@@ -184,6 +184,25 @@ def test_a_drain_waits_until_what_another_thread_settles_is_settled() -> None:
     assert not second.is_alive()
 
 
+def test_a_call_that_never_settles_holds_up_no_exit_and_no_flush(
+    at_exit: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink that hangs in our thread costs the process a bounded time."""
+    monkeypatch.setattr(_reaper, "_EXIT_TIMEOUT_S", 0.01)
+    reaper, go_on = Reaper(), threading.Event()
+    stuck, call = Unsettled(go_on.wait), Unsettled()
+    reaper.start(lambda: reaper.defer(call))
+    reaper.defer(stuck)
+    assert stuck.is_done.wait(WAIT_S)
+
+    at_exit[0]()
+    assert not reaper.drain(0)
+    assert call.settled == 0
+    go_on.set()
+    assert reaper.drain()
+    assert call.settled == 1
+
+
 def test_a_forked_process_forgets_the_calls_of_its_parent(at_exit: list[Callable[[], None]]) -> None:
     """The parent records them; the child starts a thread of its own."""
     reaper, call, own = Reaper(), Unsettled(), Unsettled()

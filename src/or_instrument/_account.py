@@ -160,7 +160,10 @@ async def aask(client: Any, question: Question[T], timeout_s: float) -> T:
     attempts = Attempts(question, timeout_s)
     while True:
         try:
-            return question.read(await get(client, question, attempts.left_s()))
+            # The client's timeout is for each read: a body that trickles in would never be late.
+            with anyio.fail_after(attempts.left_s()):
+                body = await get(client, question, attempts.left_s())
+            return question.read(body)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it was no answer
             wait = attempts.wait_after(exc)
         await anyio.sleep(wait)

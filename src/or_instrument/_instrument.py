@@ -171,11 +171,11 @@ def flush(timeout_s: float = 5.0) -> bool:
     such as the API's no-op ones, have nothing to flush.
     """
     deadline = monotonic() + timeout_s
-    REAPER.drain()
+    is_drained = REAPER.drain(max(0.0, timeout_s))
     # Some of the time is kept for exporting what there is.
     is_looked_up = LOOKUPS.wait(_LOOKUP_SHARE * timeout_s)
     providers = (_installed.providers if _installed is not None else Providers(None, None, None)).in_use()
     if _installed is not None and _installed.events is not None:
         providers = (*providers, _installed.events.provider)
     flushed = [flush_within(max(0.0, deadline - monotonic()), provider) for provider in providers]
-    return all(flushed) and is_looked_up
+    return all(flushed) and is_drained and is_looked_up

@@ -13,9 +13,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 from or_instrument._shield import report
+
+_EXIT_TIMEOUT_S: Final = 5.0
 
 
 class Unsettled(Protocol):
@@ -55,14 +57,22 @@ class Reaper:
         atexit.register(self._exit, at_exit)
         threading.Thread(target=self._run, args=(self._wake,), name="or_instrument-reaper", daemon=True).start()
 
-    def drain(self) -> None:
-        """Settle, in this thread, all calls that wait for it."""
-        with self._settling:
+    def drain(self, timeout_s: float = -1) -> bool:
+        """Settle, in this thread, all calls that wait for it; return whether that was done.
+
+        It is not where another thread has been settling, held up by a sink, for `timeout_s` seconds (-1: any time).
+        """
+        if not self._settling.acquire(timeout=timeout_s):
+            return False
+        try:
             while self._unsettled:
                 try:
                     self._unsettled.popleft().settle()
                 except Exception as exc:  # noqa: BLE001 - the shield
                     report("recording an abandoned call", exc)
+        finally:
+            self._settling.release()
+        return True
 
     def reset(self) -> None:
         """Forget the thread, the locks and the calls of the process that this one was forked from."""
@@ -77,7 +87,7 @@ class Reaper:
 
     def _exit(self, at_exit: Callable[[], None]) -> None:
         at_exit()
-        self.drain()
+        self.drain(_EXIT_TIMEOUT_S)
 
 
 REAPER = Reaper()

@@ -18,63 +18,62 @@ from or_instrument._sdk import error_chunk
 
 T = TypeVar("T")
 
+_LAST_KEPT: Final = 4
 _FINISHED_KEPT: Final = 128
 
 
 class Chunks:
-    """What is kept of a stream: the last two chunks, those with which one of several choices ended, a first event."""
+    """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event."""
 
-    __slots__ = ("error", "finished", "first", "last_two", "see")
+    __slots__ = ("error", "finished", "first", "last", "see")
 
     def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
-        self.last_two: Callable[[], tuple[object, ...]] = tuple
+        self.last = deque[object](maxlen=_LAST_KEPT)
         self.finished: Iterable[object] = ()
-        several = request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters
-        # Each chunk passes here: in most streams there is nothing to call.
-        self.see: Callable[[object], None] | None = None if collector is None else collector.see
-        if several:
+        # Each chunk passes here, so what is called is no more than an append where that will do.
+        self.see: Callable[[object], object] = self.last.append
+        if collector is not None:
+            self.see = partial(_see_both, self.see, collector.see)
+        if request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters:
             self.finished = finished = deque[object](maxlen=_FINISHED_KEPT)
-            self.see = partial(_see_choices, finished, self.see)
+            self.see = partial(_see_both, self.see, partial(_see_choices, finished))
 
     def start(self, chunk: object) -> None:
         """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
         if get(chunk, "type") is not None:
             self.first = chunk
-        if self.see is not None:
-            self.see(chunk)
+        self.see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
-        kept = (self.first, *self.finished, *self.last_two(), self.error)
+        kept = (self.first, *self.finished, *self.last, self.error)
         return [chunk for chunk in kept if chunk is not None]
 
 
-def _see_choices(finished: deque[object], see: Callable[[object], None] | None, chunk: object) -> None:
+def _see_both(one: Callable[[object], object], other: Callable[[object], object], chunk: object) -> None:
+    one(chunk)
+    other(chunk)
+
+
+def _see_choices(finished: deque[object], chunk: object) -> None:
     if any(get(choice, "finish_reason") for choice in items(get(chunk, "choices"))):
         finished.append(chunk)
-    if see is not None:
-        see(chunk)
 
 
 def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
     """Yield what the iterator yields; tell the flight of the end."""
     chunks = flight.chunks = Chunks(flight.request, flight.collector)
-    see, before, last = chunks.see, None, None
-    # Variables that a function shares are the cheapest place to put a chunk.
-    chunks.last_two = lambda: (before, last)
+    see = chunks.see
     try:
         for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
-            last = chunk
             yield chunk
             break
         for chunk in iterator:
-            before, last = last, chunk
-            if see is not None:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
@@ -92,20 +91,15 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
 async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, None]:
     """`tap` for async streams."""
     chunks = flight.chunks = Chunks(flight.request, flight.collector)
-    see, before, last = chunks.see, None, None
-    # Variables that a function shares are the cheapest place to put a chunk.
-    chunks.last_two = lambda: (before, last)
+    see = chunks.see
     try:
         async for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
-            last = chunk
             yield chunk
             break
         async for chunk in iterator:
-            before, last = last, chunk
-            if see is not None:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # The event loop closes every dropped generator by itself; closing theirs here would run into that.

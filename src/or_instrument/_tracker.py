@@ -122,7 +122,7 @@ class CostTracker:
 
     @property
     def unknown(self) -> int:
-        """How many of them have a cost that is not known, or not yet."""
+        """How many of them have a cost that is not known, or not yet; those refused with an HTTP error included."""
         return self._totals.all.unknown
 
     def by_model(self) -> dict[str, Decimal]:
