@@ -1,6 +1,6 @@
 """Every way in which a sync call or stream can end: one record, with the right outcome, at the right moment."""
 
-# ruff: noqa: D103, PLR0917, PT012 - the small ones' names say what they do; fixtures are arguments
+# ruff: noqa: D103, PT012 - the small ones' names say what they do; fixtures are arguments
 from __future__ import annotations
 
 import gc

@@ -1,6 +1,5 @@
 """Every shape in which OpenRouter reports an error: the caller sees the SDK's own, the record says which it was."""
 
-# ruff: noqa: PLR0917 - fixtures are arguments
 from __future__ import annotations
 
 import inspect

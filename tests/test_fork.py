@@ -73,7 +73,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(("method", "count"), [("fork", 4), ("spawn", 2)])
-def test_multiprocessing(  # noqa: PLR0917
+def test_multiprocessing(
     method: str, count: int, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
 ) -> None:
     """Worker processes and their parent: every call arrives, once."""

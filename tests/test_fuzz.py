@@ -1,6 +1,6 @@
 """Whatever the service answers: no exception of ours, one record, no wrong number, the caller sees what it would."""
 
-# ruff: noqa: D103, PLR0917 - fixtures are arguments
+# ruff: noqa: D103 - fixtures are arguments
 from __future__ import annotations
 
 import importlib

@@ -164,7 +164,7 @@ def test_attributes_become_labels_only_where_they_are_allowed() -> None:
     assert recorder.points(DURATION) == [({**M, "feature": "search"}, 1.5), (M, 1.5)]
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, {1}, [{}], object()], ids=repr)
+@pytest.mark.parametrize("value", [{"a": 1}, {1}, [{}], object()], ids=["dict", "set", "list", "object"])
 def test_what_cannot_be_an_attribute_is_no_label(value: Any) -> None:
     """The call is recorded without it."""
     request = REQUEST._replace(attributes={"tags": value})

@@ -1,6 +1,6 @@
 """Our two wrappers among those of others: in any order, nothing of ours is left and nothing of theirs is lost."""
 
-# ruff: noqa: D103, PLR0917 - the small ones' names say what they do; fixtures are arguments
+# ruff: noqa: D103 - the small ones' names say what they do; fixtures are arguments
 from __future__ import annotations
 
 import functools

@@ -1,6 +1,6 @@
 """Nothing that the user or the model said, no key, no header and no account is in any telemetry or log."""
 
-# ruff: noqa: D103, PLR0917 - the small ones' names say what they do; fixtures are arguments
+# ruff: noqa: D103 - the small ones' names say what they do; fixtures are arguments
 from __future__ import annotations
 
 import logging

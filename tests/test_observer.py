@@ -1,0 +1,112 @@
+"""The shields: a failure of ours is one log line, and the call goes through."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+import or_instrument
+from or_instrument import _shield
+from or_instrument.testing import FakeOpenRouter, errors
+
+HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def _fail(*_args: object, **_options: object) -> Any:
+    raise RuntimeError("a bug of ours")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log() -> Iterator[None]:
+    """Each cause is logged once a process; here each test is the first."""
+    _shield._reported.clear()
+    yield
+    _shield._reported.clear()
+
+
+@pytest.mark.parametrize(
+    ("broken", "recorded"),
+    [
+        ("or_instrument._observer.describe", 0),
+        ("or_instrument._sdk.observed", 0),
+        ("or_instrument._sdk.is_stream", 1),
+        ("or_instrument._landing.Landing._read", 1),
+        ("or_instrument._flight.fold", 1),
+    ],
+)
+def test_a_bug_of_ours_leaves_the_call_alone(
+    broken: str,
+    recorded: int,
+    telemetry: Any,
+    client: openai.OpenAI,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Wherever we fail, the caller has the reply, the log has one line without its text, and no call counts twice."""
+    monkeypatch.setattr(broken, _fail)
+
+    with caplog.at_level(logging.WARNING, "or_instrument"):
+        assert client.chat.completions.create(**HELLO).choices[0].message.content
+    monkeypatch.undo()
+
+    telemetry.settle()
+    assert len(telemetry.calls) == len(telemetry.spans()) == recorded
+    assert "RuntimeError" in caplog.text
+    assert "a bug of ours" not in caplog.text
+
+
+def test_a_bug_of_ours_leaves_a_raw_response_alone(
+    telemetry: Any, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A raw response is handed on even where we cannot look at it."""
+    monkeypatch.setattr("or_instrument._sdk.http_response_of", _fail)
+
+    raw = client.chat.completions.with_raw_response.create(**HELLO)
+
+    assert raw.parse().choices
+    monkeypatch.undo()
+    del raw
+    assert len(telemetry.settle().calls) == 1
+
+
+def test_a_bug_of_ours_leaves_the_exception_alone(
+    fake: FakeOpenRouter, telemetry: Any, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller has the SDK's exception even where we cannot read it, and the call is recorded."""
+    fake.script(errors.rate_limit())
+    monkeypatch.setattr("or_instrument._landing.failure_of_exception", _fail)
+
+    with pytest.raises(openai.RateLimitError):
+        client.chat.completions.create(**HELLO)
+
+    assert len(telemetry.settle().calls) == 1
+
+
+def test_a_bug_in_looking_for_their_span_leaves_the_call_alone(
+    instrumented: Callable[..., Any], client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another instrumentation's span cannot be looked for, the call is recorded all the same."""
+    monkeypatch.setattr("or_instrument._enrich.Enricher.look_inside", _fail)
+    telemetry = instrumented(spans="enrich")
+
+    client.chat.completions.create(**HELLO)
+
+    assert len(telemetry.calls) == 1
+
+
+def test_with_nobody_to_tell_a_call_is_not_touched(
+    fake: FakeOpenRouter, instrumented: Callable[..., Any], client: openai.OpenAI
+) -> None:
+    """With spans, metrics and sinks off, nothing is done to a call, until a tracker asks."""
+    instrumented(spans="off", metrics=False, sinks=[])
+
+    client.chat.completions.create(**HELLO)
+    with or_instrument.track() as cost:
+        client.chat.completions.create(**HELLO)
+
+    assert ["usage" in request.json for request in fake.requests if isinstance(request.json, dict)] == [False, True]
+    assert (cost.calls, cost.total_usd) == (1, fake.charged_usd / 2)
