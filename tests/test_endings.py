@@ -564,6 +564,7 @@ def script(fake: FakeOpenRouter) -> Callable[[str], list[str]]:
         ),
         pytest.param(
             "class Collecting(SpanProcessor):\n    def on_end(self, span):\n        gc.collect()\n"
+            "    def force_flush(self, timeout_millis=0):\n        return True\n"
             "provider.add_span_processor(Collecting())\n"
             "act = lambda: client.chat.completions.create(**CHAT)",
             id="span-processor",
