@@ -49,7 +49,7 @@ def _sdk(version: str) -> tuple[str, ...]:
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("openai", SDKS)
+@nox.parametrize("openai", list(SDKS))
 def sdk(session: nox.Session, openai: str) -> None:
     """Every supported SDK on every supported Python: the shapes, endings and errors of calls."""
     _install(session, *_sdk(openai), *_BASE)

@@ -212,3 +212,25 @@ def test_an_unsupported_sdk(
     assert "request" not in vars(openai.OpenAI)
     assert client.chat.completions.create(**CHAT).choices
     assert calls == []
+
+
+def test_ours_is_spliced_out_from_under_theirs(calls: list[Any], client: openai.OpenAI) -> None:
+    """Under a wrapt wrapper of theirs, nothing of ours is left in the chain, and theirs goes on seeing calls."""
+    seen: list[object] = []
+
+    def theirs(wrapped: Any, _instance: object, args: Any, kwargs: Any) -> Any:
+        seen.append(wrapped)
+        return wrapped(*args, **kwargs)
+
+    or_instrument.instrument(hosts=["127.0.0.1"], sinks=[calls.append])
+    ours = vars(openai.OpenAI)["request"]
+    outer = wrapt.wrap_function_wrapper(openai.OpenAI, "request", theirs)
+    try:
+        or_instrument.uninstrument()
+
+        assert outer.__wrapped__ is not ours
+        assert not isinstance(outer.__wrapped__, wrapt.FunctionWrapper)
+        client.models.list()
+        assert len(seen) == 1
+    finally:
+        del openai.OpenAI.request

@@ -109,7 +109,7 @@ def _splice_out(owner: Any, wrapper: Any) -> None:
         outer, inner = inner, getattr(inner, "__wrapped__", None)
     if inner is None:
         return
-    if isinstance(outer, wrapt.ObjectProxy):
+    if isinstance(outer, wrapt.FunctionWrapper):
         outer.__wrapped__ = wrapper.__wrapped__
     elif outer is None:
         _restore(owner, wrapper.__wrapped__)

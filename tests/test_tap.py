@@ -1,0 +1,126 @@
+"""The tap and the wire where no real service leads: empty streams, foreign iterators, bodies too large to keep."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry.context import Context, attach, detach
+
+from or_instrument import Call, Request, _body, _patch, _sdk
+from or_instrument._flight import Flight
+from or_instrument._reaper import REAPER
+from or_instrument._tap import atap, tap
+from or_instrument.testing import Answer, FakeOpenRouter
+
+HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
+REQUEST = Request("chat", "openrouter", "m", "openrouter.ai", 443, stream=True)
+
+
+def test_an_empty_stream_is_complete() -> None:
+    """A stream without a chunk has an end, and no first chunk."""
+    calls: list[Call] = []
+
+    assert list(tap(iter(()), Flight(REQUEST, [calls.append]))) == []
+
+    assert [(call.outcome, call.time_to_first_chunk_s) for call in calls] == [("complete", None)]
+
+
+@pytest.mark.anyio
+async def test_an_empty_async_stream_is_complete() -> None:
+    """Likewise where it is async."""
+    calls: list[Call] = []
+
+    async def nothing() -> Any:
+        for chunk in ():
+            yield chunk
+
+    assert [chunk async for chunk in atap(nothing(), Flight(REQUEST, [calls.append]))] == []
+
+    assert [call.outcome for call in calls] == ["complete"]
+
+
+def test_an_iterator_that_cannot_be_closed_is_let_go() -> None:
+    """A tap over an iterator without `close` is closed all the same."""
+    calls: list[Call] = []
+    tapped = tap(iter([{}, {}]), Flight(REQUEST, [calls.append]))
+    next(tapped)
+
+    tapped.close()
+
+    REAPER.drain()
+    assert [call.outcome for call in calls] == ["abandoned"]
+
+
+def test_a_body_too_large_to_keep_is_read_by_the_parser(
+    fake: FakeOpenRouter, telemetry: Any, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too large to keep as bytes is still recorded, once, where the SDK parses it."""
+    monkeypatch.setattr(_body, "_JSON_LIMIT", 10)
+
+    with client.chat.completions.with_streaming_response.create(**HELLO) as response:
+        response.read()
+        assert telemetry.calls == []
+        response.parse()
+
+    assert [call.spend for call in telemetry.calls] == [float(fake.charged_usd)]
+
+
+def test_a_raw_stream_that_breaks_is_an_error(fake: FakeOpenRouter, telemetry: Any, client: openai.OpenAI) -> None:
+    """A connection that drops while the user reads raw bytes is an error with the exception's name."""
+    fake.script(Answer(abort_after=1))
+
+    with (
+        client.chat.completions.with_streaming_response.create(**HELLO, stream=True) as response,
+        pytest.raises(Exception, match=r"\w") as caught,
+    ):
+        list(response.iter_bytes())
+
+    (call,) = telemetry.calls
+    assert (call.outcome, call.failure.type.rpartition(".")[2]) == ("error", caught.type.__name__)
+
+
+@pytest.mark.parametrize(
+    ("body", "extra", "sent"),
+    [({"a": 1}, {"b": 2}, {"a": 1, "b": 2}), (None, {"b": 2}, {"b": 2}), ([1], {"b": 2}, {}), ([1], None, {})],
+)
+def test_the_sent_body_is_what_the_sdk_sends(body: Any, extra: Any, sent: Any) -> None:
+    """The body is the merged top level; one that is no object has none."""
+    assert _sdk.sent_body(SimpleNamespace(json_data=body, extra_json=extra)) == sent  # type: ignore[arg-type]
+
+
+def test_a_hook_that_comes_after_the_end_patches_nothing() -> None:
+    """Where openai is imported after `uninstrument()`, it stays as it is."""
+    patch = _patch.Patch(SimpleNamespace(open=None))  # type: ignore[arg-type]
+    patch.remove()
+
+    patch._wrap(openai)
+
+    assert "request" not in vars(openai.OpenAI)
+
+
+def test_a_wrapper_that_others_have_taken_off_is_gone() -> None:
+    """Taking off a wrapper that somebody else has replaced leaves theirs."""
+    patch = _patch.Patch(SimpleNamespace(open=None))  # type: ignore[arg-type]
+    patch._wrap(openai)
+    theirs = openai.OpenAI.request = lambda *_args, **_options: None  # type: ignore[method-assign,assignment]
+    try:
+        patch.remove()
+
+        assert vars(openai.OpenAI)["request"] is theirs
+    finally:
+        del openai.OpenAI.request
+
+
+def test_a_context_that_is_not_ours_is_left() -> None:
+    """A coroutine destroyed in another context leaves that one as it is."""
+    ours, theirs = Context({"of": "ours"}), Context({"of": "theirs"})
+    token = attach(theirs)
+    try:
+        _patch._detach_if_current(token, ours)
+
+        assert _patch.get_current() is theirs
+    finally:
+        detach(token)
