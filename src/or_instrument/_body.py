@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
 _JSON_LIMIT: Final = 4 * 1024 * 1024
@@ -62,8 +63,7 @@ class EventKeeper:
 
     def chunks(self) -> list[object]:
         """Return the last events' data, oldest first; comments, `[DONE]` and broken events are left out."""
-        lines = bytes(self._tail).splitlines()
-        return [chunk for line in lines if line.startswith(_DATA) for chunk in parse_json(line[len(_DATA) :])]
+        return event_data(bytes(self._tail).splitlines())
 
     def _trim(self) -> None:
         # A line break inside a JSON string is escaped, so only the start of an event can match.
@@ -76,6 +76,11 @@ class EventKeeper:
             self._tail = bytearray(b"\n")
         # Searching again only after as much again has come keeps the work linear in the stream's length.
         self._trim_at = max(_TRIM_AT, 2 * len(self._tail))
+
+
+def event_data(lines: Iterable[bytes]) -> list[object]:
+    """Return the parsed data of each event among the lines of a stream; what is no data, or broken, is left out."""
+    return [chunk for line in lines if line.startswith(_DATA) for chunk in parse_json(line[len(_DATA) :])]
 
 
 def parse_json(text: bytes) -> list[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
-from or_instrument._body import EventKeeper, parse_json
+from or_instrument._body import EventKeeper, event_data
 from or_instrument._content_answered import Answer
 from or_instrument._content_asked import asked
 from or_instrument._content_text import Item, Redact, fit, plain, redacted
@@ -90,10 +90,8 @@ class ContentKeeper(EventKeeper):
         super().feed(data)
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest if len(rest) <= _LINE_LIMIT else b""
-        for line in lines:
-            if line.startswith(b"data:"):
-                for chunk in parse_json(line[5:]):
-                    self._see(chunk)
+        for chunk in event_data(lines):
+            self._see(chunk)
 
 
 def _redacted(listed: tuple[Mapping[str, object], ...], redact: Redact) -> tuple[Item, ...]:
