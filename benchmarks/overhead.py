@@ -1,9 +1,10 @@
 """The CPU time that recording adds to a call: us, a hand-written recorder, and other plugins, round by round.
 
 Every subject is a live process, and every round asks each of them in turn for a handful of calls, so that a
-machine that drifts hits all alike. What is reported is `subject - plain`, each taken from its least disturbed round
-(a disturbance only ever adds; --median takes the middle round), and the ratio to what the hand-written recorder
-adds. `plain again` is a second plain process: what it seems to add is the noise.
+machine that drifts hits all alike. A machine that is shared changes its speed for seconds at a time, so each number is
+divided by what the plain call took in the same round, and the median over the rounds is taken of that. What is reported
+is how much a subject adds to the plain call, and the ratio to what the hand-written recorder adds. `plain again` is a
+second plain process: what it seems to add is the noise.
 
     python benchmarks/overhead.py --make-peers DIR      once, for the other plugins
     python benchmarks/overhead.py --peers DIR --json overhead.json
@@ -20,14 +21,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from _common import Row, Worker, save, show
 from _peers import CONTENT_OFF, PEERS, make_peers, python_of
 from _worker import LONG, STREAM
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 OURS = "or_instrument"
 OFF = (f"{OURS} disabled", f"{OURS} suppressed")
@@ -35,9 +32,9 @@ UNSAMPLED = f"{OURS} not sampled"
 SUBJECTS = ("plain", "plain again", "recorder", OURS, UNSAMPLED, *OFF)
 RECORDED = ("chat", "stream", "embeddings")
 SCENARIOS = {
-    "chat": 12,
-    "stream": 12,
-    "embeddings": 12,
+    "chat": 6,
+    "stream": 6,
+    "embeddings": 6,
     "drain": 8,
     "drain long": 8,
     "large prompt": 4,
@@ -49,16 +46,16 @@ SCENARIOS = {
 class Samples:
     """CPU seconds of a call by subject and scenario, one number a round."""
 
-    estimate: Callable[[list[float]], float] = min
     rounds: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def of(self, name: str, scenario: str, part: slice = slice(None)) -> float:
-        """Return what a call of a subject costs, over all rounds or a part of them."""
-        return self.estimate(self.rounds[name, scenario][part])
+    def plain(self, scenario: str) -> float:
+        """Return what the plain call costs, in seconds."""
+        return median(self.rounds["plain", scenario])
 
     def added(self, name: str, scenario: str, part: slice = slice(None)) -> float:
-        """Return what a subject adds to the plain call, in seconds."""
-        return self.of(name, scenario, part) - self.of("plain", scenario, part)
+        """Return what a subject adds to the plain call, in seconds of a machine at its median speed."""
+        pairs = zip(self.rounds[name, scenario][part], self.rounds["plain", scenario][part], strict=True)
+        return (median(taken / plain for taken, plain in pairs) - 1) * self.plain(scenario)
 
     def chunk(self, name: str) -> float:
         """Return what a subject adds to each chunk: the slope between a short and a long stream."""
@@ -162,8 +159,7 @@ def contents(workers: dict[str, Worker]) -> list[Row]:
 def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40, help="how often each subject is asked (default 40)")
-    parser.add_argument("--median", action="store_true", help="take the middle round, not the least disturbed")
+    parser.add_argument("--rounds", type=int, default=100, help="how often each subject is asked (default 100)")
     parser.add_argument("--only", default="", help="comma-separated subjects, next to plain and recorder")
     parser.add_argument("--peers", type=Path, help="where --make-peers put the other plugins")
     parser.add_argument("--make-peers", type=Path, metavar="DIR", help="make their environments there, and stop")
@@ -191,7 +187,7 @@ def main() -> None:
         workers = {name: stack.enter_context(start(name, options.peers)) for name in chosen(options)}
         for worker in workers.values():
             worker.wait_ready()
-        samples = Samples(estimate=median if options.median else min)
+        samples = Samples()
         measure(workers, samples, options.rounds)
         rows = [row for name in workers if name != "plain" for row in rows_of(samples, name)]
         if OURS in workers:
@@ -199,7 +195,7 @@ def main() -> None:
         rows += contents(workers)
     show(f"CPU time added to a call, {options.rounds} rounds; ratio: to the recorder, "
          "per chunk: to an empty generator step", rows)  # fmt: skip
-    plain = {scenario: samples.of("plain", scenario) * 1e6 for scenario in SCENARIOS}
+    plain = {scenario: samples.plain(scenario) * 1e6 for scenario in SCENARIOS}
     save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain,
          generator_step_ns=samples.step() * 1e9)  # fmt: skip
 
