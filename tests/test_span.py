@@ -250,7 +250,7 @@ def test_a_span_ends_even_where_writing_on_it_fails() -> None:
     """An attribute that cannot be written loses no span."""
     recorder = Recorder()
     context = recorder.spans.open(REQUEST, STARTED)
-    broken = Reply(usage=Usage(details=None))  # type: ignore[arg-type]
+    broken = Reply(usage=Usage(details=1))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         recorder.spans(Call(1, REQUEST, broken, "complete", STARTED, 1.0, context=context))
     assert len(recorder._exporter.get_finished_spans()) == 1

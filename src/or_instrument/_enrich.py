@@ -16,11 +16,11 @@ from opentelemetry.context import (
     get_current,
     set_value,
 )
-from opentelemetry.trace import Span, Status, StatusCode, get_current_span
+from opentelemetry.trace import Span, get_current_span
 
 from or_instrument._records import AttributeValue, Call, Request
 from or_instrument._semconv import OPERATION, SPEND, SPEND_ALIAS
-from or_instrument._span import Spans, describe, end_attributes
+from or_instrument._span import Spans, end_attributes
 
 SUPPRESS_KEYS: Final = (
     _SUPPRESS_INSTRUMENTATION_KEY,
@@ -64,13 +64,14 @@ class Enricher:
     def open(self, request: Request, started_ns: int) -> Context:
         """Return the context for the call: with their span or with a new one."""
         context = get_current()
-        theirs = _in_data(context, request.operation) if context else None
-        if theirs is None and context and (self._always or is_suppressed(context)):
-            theirs = _current(context)
-        if theirs is not None:
-            return set_value(_THEIRS, theirs, context)
-        if theirs_in(context) is not None:  # of a call around this one
-            context = set_value(_THEIRS, None, context)
+        if context:
+            theirs = _in_data(context, request.operation)
+            if theirs is None and (self._always or is_suppressed(context)):
+                theirs = _current(context)
+            if theirs is not None:
+                return set_value(_THEIRS, theirs, context)
+            if theirs_in(context) is not None:  # of a call around this one
+                context = set_value(_THEIRS, None, context)
         return context if self._always else self._own.open(request, started_ns, context)
 
     def look_inside(self, context: Context) -> Context:
@@ -84,11 +85,9 @@ class Enricher:
     def __call__(self, call: Call) -> None:
         """Write the call on the span that was found; end none but our own."""
         theirs = theirs_in(call.context)
-        if call.recovers is not None:
-            self._own(call)
-        elif theirs is not None:
+        if theirs is not None and call.recovers is None:
             self._write(theirs, call)
-        elif not self._always:
+        elif not self._always or call.recovers is not None:
             self._own(call)
 
     def _write(self, theirs: Theirs, call: Call) -> None:
@@ -100,10 +99,7 @@ class Enricher:
         if theirs.attributes is not None:
             theirs.attributes.update(attributes)
         if theirs.span.is_recording():
-            theirs.span.set_attributes(attributes)
-            self._own.link(theirs.span, call)
-            if call.failure is not None:
-                theirs.span.set_status(Status(StatusCode.ERROR, describe(call.failure)))
+            self._own.write(theirs.span, call, attributes)
 
 
 def theirs_in(context: object) -> Theirs | None:
@@ -113,7 +109,12 @@ def theirs_in(context: object) -> Theirs | None:
 
 def is_suppressed(context: Context) -> bool:
     """Return whether one of the known keys asks for no instrumentation."""
-    return bool(context) and any(context.get(key) for key in SUPPRESS_KEYS)
+    if not context:
+        return False
+    for key in SUPPRESS_KEYS:  # noqa: SIM110 - a generator costs as much as all the rest
+        if context.get(key):
+            return True
+    return False
 
 
 def is_unwanted(context: Context) -> bool:

@@ -15,7 +15,6 @@ from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
 from or_instrument._shield import report
 
-_NO_REPLY: Final = Reply()
 _ids: Final = itertools.count(1)
 _live: dict[int, weakref.ref[Flight]] = {}
 
@@ -56,7 +55,7 @@ class Flight:
         collector: Collector | None = None,
         amend: Callable[[Call], Call] | None = None,
     ) -> None:
-        self.id = new_id()
+        self.id = next(_ids)
         self.request = request
         self.context = context
         self.collector = collector
@@ -92,7 +91,9 @@ class Flight:
         if at_last_read:
             ended = max(self.last_read_at or self._began, self.first_chunk_at or self._began)
         if self.on_end is not None:
-            self.on_end()
+            # Let go of it as well: what it belongs to holds this flight, and a cycle is work for the collector.
+            on_end, self.on_end = self.on_end, None
+            on_end()
         call = self._call(outcome, self._reply(failure), ended - self._began)
         if self.collector is not None:
             call = call._replace(content=self.collector.content(call, self.chunks))
@@ -127,15 +128,10 @@ class Flight:
 
     def _reply(self, failure: Failure | None) -> Reply:
         try:
-            reply = fold(self.chunks())
+            return fold(self.chunks(), failure, self.generation_id, self.cache_status)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("reading a reply", exc)
-            reply = _NO_REPLY
-        if failure is not None:
-            reply = reply._replace(failure=failure)
-        if self.generation_id or self.cache_status:
-            reply = reply._replace(generation_id=self.generation_id, cache_status=self.cache_status)
-        return reply
+            return Reply(failure=failure, generation_id=self.generation_id, cache_status=self.cache_status)
 
     def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
         try:
@@ -198,13 +194,14 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 def missing(reply: Reply, outcome: Outcome) -> str | None:
     """Return why the spend is unknown, `None` where it is known."""
-    if reply.usage is None:
+    usage = reply.usage
+    if usage is None:
         if outcome == "complete":
             return "no_usage"
         return "rejected" if reply.failure is not None and reply.failure.status_code else outcome
-    if reply.usage.cost is None:
+    if usage.cost is None:
         return "no_cost"
-    return "no_upstream_cost" if reply.usage.spend is None else None
+    return "no_upstream_cost" if usage.is_byok and usage.upstream_cost is None else None
 
 
 def _name(sink: Sink) -> str:

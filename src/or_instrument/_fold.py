@@ -15,74 +15,72 @@ _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": 
 _FINISH_OF_INCOMPLETE: Final = {"max_output_tokens": "length"}
 
 
-class Fold:
-    """What has been seen of a reply so far; the last word on each field wins."""
+def fold(
+    chunks: Iterable[object],
+    failure: Failure | None = None,
+    generation_id: str | None = None,
+    cache_status: str | None = None,
+) -> Reply:
+    """Return the reply that these chunks, or this one body, add up to, with what is known of it besides.
 
-    __slots__ = (
-        "_error",
-        "_error_type",
-        "_failed",
-        "_id",
-        "_model",
-        "_native",
-        "_provider",
-        "_reasons",
-        "_tier",
-        "_usage",
-    )
+    A chunk is a body, a chunk or an event, as a dict or as the SDK's model of it. The last word on each field wins; a
+    failure that is known already is the failure.
+    """
+    id_ = model = provider = tier = None
+    usage: object = None
+    ends = _Ends()
+    for chunk in chunks:
+        body = fields(chunk)
+        if (kind := body.get("type")) is not None:
+            ends.see_event(kind, body)
+        if (inside := body.get("response")) is not None:
+            body = fields(inside) or body
+        if (said := body.get("id")) is not None:
+            id_ = label(said) or id_
+        if (said := body.get("model")) is not None:
+            model = label(said) or model
+        if (said := body.get("provider")) is not None:
+            provider = label(said) or provider
+        if (said := body.get("service_tier")) is not None:
+            tier = label(said) or tier
+        if (said := body.get("usage")) is not None:
+            usage = said
+        ends.see(body)
+    used = None if usage is None else parse_usage(usage)
+    if failure is None:
+        failure = ends.failure()
+    reasons, native = _by_index(ends.reasons), _by_index(ends.native)
+    return Reply(id_, model, provider, reasons, native, tier, used, failure, generation_id, cache_status)
+
+
+class _Ends:
+    """How a reply ended, as far as it was seen: finish reasons and errors."""
+
+    __slots__ = ("_error", "_error_type", "_failed", "native", "reasons")
 
     def __init__(self) -> None:
-        self._id: str | None = None
-        self._model: str | None = None
-        self._provider: str | None = None
-        self._tier: str | None = None
-        self._usage: object = None
         self._error: object = None
         self._error_type: object = None
         self._failed = False
-        self._reasons: dict[int, str] = {}
-        self._native: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
+        self.native: dict[int, str] = {}
 
-    def see(self, chunk: object) -> None:
-        """Take in a body, a chunk or an event, as a dict or as the SDK's model of it."""
-        seen = fields(chunk)
-        kind = seen.get("type")
-        if kind is not None:
-            self._see_event(kind, seen)
-        body = seen.get("response")
-        self._see_body(seen if body is None else fields(body) or seen)
+    def failure(self) -> Failure | None:
+        """Return the failure that was told of."""
+        if self._error or self._error_type:
+            return failure_of(self._error, self._error_type)
+        return Failure(_ERROR) if self._failed else None
 
-    def reply(self) -> Reply:
-        """Return the reply as far as it was seen."""
-        failure = failure_of(self._error, self._error_type)
-        if failure is None and self._failed:
-            failure = Failure(_ERROR)
-        return Reply(
-            self._id,
-            self._model,
-            self._provider,
-            _by_index(self._reasons),
-            _by_index(self._native),
-            self._tier,
-            None if self._usage is None else parse_usage(self._usage),
-            failure,
-        )
-
-    def _see_event(self, kind: object, event: Mapping[str, object]) -> None:
+    def see_event(self, kind: object, event: Mapping[str, object]) -> None:
+        """Take in what an event says around its body."""
         # A Responses stream reports a failed request as a flat event: {"type": "error", "code": ..., ...}.
         if kind == _ERROR and event.get("error") is None:
             self._error, self._failed = event, True
         if error_type := event.get("error_type"):
             self._error_type = error_type
 
-    def _see_body(self, body: Mapping[str, object]) -> None:
-        self._id = label(body.get("id")) or self._id
-        self._model = label(body.get("model")) or self._model
-        self._provider = label(body.get("provider")) or self._provider
-        self._tier = label(body.get("service_tier")) or self._tier
-        usage = body.get("usage")
-        if usage is not None:
-            self._usage = usage
+    def see(self, body: Mapping[str, object]) -> None:
+        """Take in a body."""
         if error := body.get("error"):
             self._error = error
             self._error_type = body.get("error_type") or self._error_type
@@ -96,32 +94,26 @@ class Fold:
     def _see_choice(self, position: int, choice: Mapping[str, object]) -> None:
         index = choice.get("index")
         index = index if isinstance(index, int) else position
-        if reason := label(choice.get("finish_reason")):
-            self._reasons[index] = reason
+        if (said := choice.get("finish_reason")) is not None and (reason := label(said)):
+            self.reasons[index] = reason
             self._failed = self._failed or reason == _ERROR
-        if native := label(choice.get("native_finish_reason")):
-            self._native[index] = native
+        if (said := choice.get("native_finish_reason")) is not None and (native := label(said)):
+            self.native[index] = native
         if error := choice.get("error"):
             self._error = error
 
     def _see_status(self, status: object, body: Mapping[str, object]) -> None:
         if status == "incomplete":
             why = label(get(body.get("incomplete_details"), "reason")) or "incomplete"
-            self._reasons[0] = _FINISH_OF_INCOMPLETE.get(why, why)
+            self.reasons[0] = _FINISH_OF_INCOMPLETE.get(why, why)
         elif isinstance(status, str) and status in _FINISH_OF_STATUS:
-            self._reasons[0] = _FINISH_OF_STATUS[status]
+            self.reasons[0] = _FINISH_OF_STATUS[status]
             self._failed = self._failed or status == "failed"
         if error_type := body.get("error_type"):
             self._error_type = error_type
 
 
 def _by_index(reasons: Mapping[int, str]) -> tuple[str, ...]:
+    if len(reasons) <= 1:
+        return tuple(reasons.values())
     return tuple(map(reasons.__getitem__, sorted(reasons)))
-
-
-def fold(chunks: Iterable[object]) -> Reply:
-    """Return the reply that these chunks, or this one body, add up to."""
-    folded = Fold()
-    for chunk in chunks:
-        folded.see(chunk)
-    return folded.reply()

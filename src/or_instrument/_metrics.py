@@ -88,48 +88,49 @@ class Metrics:
     def __call__(self, call: Call) -> None:
         """Record the call; where another instrumentation records the convention's metrics of it, only its cost."""
         context: Context | None = call.context  # type: ignore[assignment]
-        labels = self._labels(call)
+        labels, usage, recovered = self._labels(call), call.reply.usage, call.recovers is not None
         theirs = theirs_in(context)
-        has_theirs = theirs is not None and theirs.has_metrics
-        if call.recovers is None and not has_theirs:
-            self._record_times(call, labels, context)
-        common, usage = labels.common, call.usage
+        # Others record no tokens of a call that ended without usage.
+        is_theirs = theirs is not None and theirs.has_metrics and not recovered
+        if not recovered and not is_theirs:
+            self._record_times(call, labels.common, context)
         if usage is not None:
-            # Others record no tokens of a call that ended without usage.
-            if call.recovers is not None or not has_theirs:
-                self._record_tokens(usage, labels, context)
-            if usage.cache_read_tokens:
-                self._cache_read.add(usage.cache_read_tokens, common, context)
-            if usage.is_byok and usage.upstream_cost is not None:
-                self._upstream.add(usage.upstream_cost, common, context)
-            if usage.estimated_cost is not None:
-                self._estimated.add(usage.estimated_cost, common, context)
-        if call.missing == PENDING:
-            return
-        if call.missing is not None:
-            self._missing.add(1, {**common, names.MISSING_REASON: call.missing}, context)
-        elif (spend := call.spend) is not None:
-            self._cost.record(spend, common, context)
+            self._record_usage(usage, labels, context, with_tokens=not is_theirs)
+        missing = call.missing
+        if missing is None:
+            spend = None if usage is None else usage.spend
+            if spend is not None:
+                self._cost.record(spend, labels.common, context)
+        elif missing != PENDING:
+            self._missing.add(1, {**labels.common, names.MISSING_REASON: missing}, context)
 
-    def _record_times(self, call: Call, labels: _LabelSet, context: Context | None) -> None:
-        common, failure = labels.common, call.failure
-        if failure is None:
-            self._duration.record(call.duration_s, common, context)
-        else:
-            self._duration.record(call.duration_s, {**common, names.ERROR_TYPE: failure.type}, context)
-        if call.time_to_first_chunk_s is not None:
-            self._first_chunk.record(call.time_to_first_chunk_s, common, context)
+    def _record_times(self, call: Call, common: _Labels, context: Context | None) -> None:
+        failure, first_chunk = call.reply.failure, call.time_to_first_chunk_s
+        if first_chunk is not None:
+            self._first_chunk.record(first_chunk, common, context)
+        if failure is not None:
+            common = {**common, names.ERROR_TYPE: failure.type}
+        self._duration.record(call.duration_s, common, context)
 
-    def _record_tokens(self, usage: Usage, labels: _LabelSet, context: Context | None) -> None:
-        if usage.input_tokens is not None:
-            self._tokens.record(usage.input_tokens, labels.input, context)
-        if usage.output_tokens is not None:
-            self._tokens.record(usage.output_tokens, labels.output, context)
+    def _record_usage(self, usage: Usage, labels: _LabelSet, context: Context | None, *, with_tokens: bool) -> None:
+        if with_tokens:
+            if usage.input_tokens is not None:
+                self._tokens.record(usage.input_tokens, labels.input, context)
+            if usage.output_tokens is not None:
+                self._tokens.record(usage.output_tokens, labels.output, context)
+        if usage.cache_read_tokens:
+            self._cache_read.add(usage.cache_read_tokens, labels.common, context)
+        if usage.is_byok and usage.upstream_cost is not None:
+            self._upstream.add(usage.upstream_cost, labels.common, context)
+        if usage.estimated_cost is not None:
+            self._estimated.add(usage.estimated_cost, labels.common, context)
 
     def _labels(self, call: Call) -> _LabelSet:
-        request, reply, usage = call.request, call.reply, call.usage
-        given = request.attributes
-        allowed = tuple(values.fold(given.get(values.key)) for values in self._allowed) if given else ()
+        request, reply = call.request, call.reply
+        usage, given = reply.usage, request.attributes
+        allowed: tuple[AttributeValue | None, ...] = ()
+        if given and self._allowed:
+            allowed = tuple([values.fold(given.get(values.key)) for values in self._allowed])
         byok = None if usage is None else usage.is_byok
         key = (request.operation, request.provider, request.model, reply.model, reply.provider, byok, allowed)
         labels = self._cache.get(key)

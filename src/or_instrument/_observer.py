@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
@@ -18,20 +18,12 @@ from or_instrument._landing import Landing
 from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Request, Sink
 from or_instrument._request import describe, operation_of, with_usage_option
-from or_instrument._scope import ATTRIBUTES, TRACKERS
+from or_instrument._scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._shield import report
 
-Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
-
-
-class Opened(NamedTuple):
-    """A call about to be sent."""
-
-    landing: Landing
-    context: Context
-    """To be current around the call."""
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
+Opened: TypeAlias = tuple[Landing, Context, tuple[Any, ...], Mapping[str, Any]]
+"""A call about to be sent: who sees its end, the context to be current around it, and its arguments."""
 
 
 class Observer:
@@ -68,7 +60,8 @@ class Observer:
         Raises `BudgetExceeded` where the code around the call has asked for it.
         """
         try:
-            if not self._sinks and not TRACKERS.get():
+            trackers = TRACKERS.get()
+            if not self._sinks and not trackers:
                 return None
             options = _sdk.options_of(args, kwargs)
             operation = operation_of(options.url) if options.method.lower() == "post" else None
@@ -77,7 +70,9 @@ class Observer:
             endpoint = self._hosts.endpoint(_sdk.url_of(client, options))
             if endpoint is None:
                 return None
-            sinks = self._sinks_of(endpoint, client, options)
+            sinks = self._sinks
+            if endpoint.is_named and (trackers or self._recovery is not None):
+                sinks = self._sinks_with(trackers, client, options)
             return self._opened(endpoint, operation, options, sinks, (args, kwargs))
         except BudgetExceeded:
             raise
@@ -94,22 +89,23 @@ class Observer:
         arguments: Arguments,
     ) -> Opened:
         args, kwargs = arguments
-        stream = bool(kwargs.get("stream"))
         body = _sdk.sent_body(options)
-        request = describe(endpoint, operation, body, stream=stream, attributes=ATTRIBUTES.get())
+        request = describe(endpoint, operation, body, bool(kwargs.get("stream")), ATTRIBUTES.get())
         collector = None if self._capture is None else self._capture.begin(body)
-        flight = Flight(request, sinks, collector=collector, amend=self._amend)
+        flight = Flight(request, sinks, None, collector, self._amend)
         try:
             landing = Landing(flight)
-            context = self._context(request, flight.started_ns)
-            extra = self._extra(operation, options, body, context) if endpoint.is_named else None
-            observed = _sdk.with_options(args, kwargs, _sdk.observed(options, self._parsed(flight, landing), extra))
+            flight.context = context = self._context(request, flight.started_ns)
+            extra = None
+            if endpoint.is_named and not options.files:
+                extra = self._extra(operation, options, body, context)
+            observe = landing.parsed if self._look_inside is None else self._looking(flight, landing)
+            args, kwargs = _sdk.with_options(args, kwargs, _sdk.observed(options, observe, extra))
         except BaseException:
             flight.discard()
             raise
-        flight.context = context
         REAPER.start(at_exit=abandon_all)
-        return Opened(landing, context, *observed)
+        return landing, context, args, kwargs
 
     def _context(self, request: Request, started_ns: int) -> Context:
         if self._open_span is None:
@@ -121,38 +117,34 @@ class Observer:
             # The span that is current now is the user's: nothing of the call must be written on it.
             return set_span_in_context(INVALID_SPAN)
 
-    def _sinks_of(self, endpoint: Endpoint, client: Any, options: Any) -> Sequence[Sink]:
-        if not endpoint.is_named:
-            return self._sinks
+    def _sinks_with(self, trackers: Sequence[Tracker], client: Any, options: Any) -> Sequence[Sink]:
         sinks = self._sinks
-        if active := TRACKERS.get():
-            trackers = dict.fromkeys(active)
-            for tracker in trackers:
+        if trackers:
+            once = dict.fromkeys(trackers)
+            for tracker in once:
                 tracker.check_budget()
             # One that counts the whole process may be entered too, for its limit.
-            sinks = (*sinks, *(tracker for tracker in trackers if tracker not in sinks))
+            sinks = (*sinks, *(tracker for tracker in once if tracker not in sinks))
         return sinks if self._recovery is None else (*sinks, self._recovery(client, options, sinks))
 
     def _extra(
         self, operation: str, options: Any, body: Mapping[str, object], context: Context
     ) -> Mapping[str, object] | None:
-        if options.files:
-            return None
         extra = with_usage_option(operation, options.json_data, options.extra_json) if self._inject_usage else None
-        span = get_current_span(context).get_span_context() if self._propagate and operation == "chat" else None
-        if span is None or not span.trace_flags.sampled:
+        if not self._propagate or operation != "chat":
+            return extra
+        span = get_current_span(context).get_span_context()
+        if not span.trace_flags.sampled:
             return extra
         so_far = options.extra_json if extra is None else extra
         return with_trace(body, so_far, span.trace_id, span.span_id) or extra
 
-    def _parsed(self, flight: Flight, landing: Landing) -> Callable[[object], None]:
+    def _looking(self, flight: Flight, landing: Landing) -> Callable[[object], None]:
         look_inside = self._look_inside
-        if look_inside is None:
-            return landing.parsed
 
         def parsed(reply: object) -> None:
             try:
-                flight.context = look_inside(flight.context)  # type: ignore[arg-type]
+                flight.context = look_inside(flight.context)  # type: ignore[misc, arg-type]
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("looking for another instrumentation's span", exc)
             landing.parsed(reply)

@@ -63,15 +63,16 @@ class Patch:
         opened = None if observer is None else observer.open(client, args, kwargs)
         if opened is None:
             return wrapped(*args, **kwargs)
-        token = attach(opened.context)
+        landing, context, args, kwargs = opened
+        token = attach(context)
         try:
-            result = wrapped(*opened.args, **opened.kwargs)
+            result = wrapped(*args, **kwargs)
         except BaseException as exc:
-            opened.landing.raised(exc)
+            landing.raised(exc)
             raise
         finally:
             detach(token)
-        opened.landing.returned(result)
+        landing.returned(result)
         return result
 
     async def _arequest(
@@ -81,19 +82,20 @@ class Patch:
         opened = None if observer is None else observer.open(client, args, kwargs)
         if opened is None:
             return await wrapped(*args, **kwargs)
-        token = attach(opened.context)
+        landing, context, args, kwargs = opened
+        token = attach(context)
         try:
-            result = await wrapped(*opened.args, **opened.kwargs)
+            result = await wrapped(*args, **kwargs)
         except GeneratorExit as exc:
-            opened.landing.raised(exc)
-            _detach_if_current(token, opened.context)
+            landing.raised(exc)
+            _detach_if_current(token, context)
             raise
         except BaseException as exc:
             detach(token)
-            opened.landing.raised(exc)
+            landing.raised(exc)
             raise
         detach(token)
-        opened.landing.returned(result)
+        landing.returned(result)
         return result
 
 

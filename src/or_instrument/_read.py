@@ -39,7 +39,7 @@ def fields(source: object) -> Mapping[str, object]:
         return source
     extra = getattr(source, "__pydantic_extra__", None)
     if extra:
-        return {**extra, **vars(source)}
+        return {**extra, **source.__dict__}
     declared: Mapping[str, object] | None = getattr(source, "__dict__", None)
     if declared:
         return declared
@@ -53,6 +53,8 @@ def items(value: object) -> Sequence[object]:
 
 def label(value: object) -> str | None:
     """Return a non-empty string, cut to a length that an attribute can bear."""
+    if type(value) is str and value.isascii() and 0 < len(value) <= _LABEL_LENGTH:
+        return value
     if not isinstance(value, str) or not value:
         return None
     text = value[:_LABEL_LENGTH]
@@ -86,9 +88,11 @@ def count(value: object) -> int | None:
 
 def amount(value: object) -> float | None:
     """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
+    if type(value) is float and 0.0 <= value < math.inf:
+        return value
     if value is None:
         return None
-    usd = value if type(value) is float else _number(value)
+    usd = _number(value)
     if usd is not None and 0.0 <= usd < math.inf:
         return usd
     _log_dropped("amount", value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from copy import copy
 from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,9 +61,9 @@ def observed(
     if not hasattr(options, "model_copy"):  # pydantic 1, with which the SDK runs too
         return options.copy(update=update)
     # What `model_copy(update=...)` does, without its checks of names that are known to be fields.
-    copied = copy(options)
-    vars(copied).update(update)
-    copied.model_fields_set.update(update)
+    copied = options.__copy__()
+    copied.__dict__.update(update)
+    copied.__pydantic_fields_set__.update(update)
     return copied
 
 
@@ -115,8 +114,10 @@ def http_response_of(result: Any) -> Any:
 
 def methods_in_use(response: Any) -> tuple[str, ...]:
     """Return the methods by which a response is read and closed: sync or async, both where its body is in memory."""
-    halves = (("__iter__", _SYNC_METHODS), ("__aiter__", _ASYNC_METHODS))
-    return tuple(name for half, names in halves if hasattr(response.stream, half) for name in names)
+    stream = response.stream
+    if not hasattr(stream, "__aiter__"):
+        return _SYNC_METHODS if hasattr(stream, "__iter__") else ()
+    return _SYNC_METHODS + _ASYNC_METHODS if hasattr(stream, "__iter__") else _ASYNC_METHODS
 
 
 def body_of(response: Any) -> bytes | None:

@@ -34,9 +34,14 @@ class Spans:
     def open(self, request: Request, started_ns: int, context: Context | None = None) -> Context:
         """Start a span and return the context that holds it; the caller makes it current or not."""
         context = get_current() if context is None else context
-        name = f"{request.operation} {request.model}" if request.model else request.operation
+        operation, model = request.operation, request.model
         span = self._tracer.start_span(
-            name, context, SpanKind.CLIENT, attributes=start_attributes(request), start_time=started_ns
+            f"{operation} {model}" if model else operation,
+            context,
+            SpanKind.CLIENT,
+            start_attributes(request),
+            None,
+            started_ns,
         )
         return set_span_in_context(span, context)
 
@@ -48,22 +53,25 @@ class Spans:
         span = get_current_span(call.context)  # type: ignore[arg-type]
         try:
             if span.is_recording():
-                self._write(span, call)
+                self.write(span, call, end_attributes(call, self._aliases))
         finally:
             span.end(call.started_ns + int(call.duration_s * 1e9))
 
-    def link(self, span: Span, call: Call) -> None:
-        """Link the span to the one that OpenRouter's Broadcast exports of the same generation, where that is on."""
-        generation_id = call.generation_id if self._links_broadcast else None
+    def _link(self, span: Span, call: Call) -> None:
+        # To the span that OpenRouter's Broadcast exports of the same generation.
+        generation_id = call.generation_id
         if generation_id is not None:
             theirs = broadcast_span(generation_id, call.request.trace_id)
             span.add_link(SpanContext(*theirs, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)))
 
-    def _write(self, span: Span, call: Call) -> None:
-        span.set_attributes(end_attributes(call, self._aliases))
-        self.link(span, call)
-        if call.failure is not None:
-            span.set_status(Status(StatusCode.ERROR, describe(call.failure)))
+    def write(self, span: Span, call: Call, attributes: Mapping[str, AttributeValue]) -> None:
+        """Write the attributes of a call on a span, and its failure, and the link where that is on."""
+        span.set_attributes(attributes)
+        if self._links_broadcast:
+            self._link(span, call)
+        failure = call.reply.failure
+        if failure is not None:
+            span.set_status(Status(StatusCode.ERROR, describe(failure)))
 
     def _recovered(self, call: Call) -> None:
         if call.usage is None:
@@ -90,8 +98,10 @@ def start_attributes(request: Request) -> dict[str, AttributeValue]:
         attributes[names.REQUEST_MODEL] = request.model
     if request.stream:
         attributes[names.REQUEST_STREAM] = True
-    attributes.update(request.parameters)
-    attributes.update(request.attributes)
+    if request.parameters:
+        attributes.update(request.parameters)
+    if request.attributes:
+        attributes.update(request.attributes)
     return attributes
 
 
@@ -99,10 +109,11 @@ def end_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, Attribut
     """Return what the call brought."""
     reply = call.reply
     attributes = _reply_attributes(reply)
-    if reply.usage is not None:
-        _add_usage(attributes, reply.usage, spend_names)
-    if reply.failure is not None:
-        attributes.update(_named(names.FAILURE_ATTRIBUTES, reply.failure))
+    usage, failure = reply.usage, reply.failure
+    if usage is not None:
+        _add_usage(attributes, usage, spend_names)
+    if failure is not None:
+        attributes.update(_named(names.FAILURE_ATTRIBUTES, failure))
     if call.request.stream:
         attributes[names.STREAM_OUTCOME] = call.outcome
         if call.time_to_first_chunk_s is not None:
@@ -159,7 +170,8 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, spend_names:
     for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
         if value is not None:
             attributes[name] = value  # type: ignore[assignment]
-    attributes.update(usage.details)
+    if usage.details:
+        attributes.update(usage.details)
     attributes[names.USAGE_SOURCE] = usage.source
     spend = usage.spend
     if spend is not None:

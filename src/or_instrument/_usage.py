@@ -15,32 +15,31 @@ from or_instrument._records import Usage
 
 
 class _Shape(NamedTuple):
-    """What one object may tell: fields of `Usage` with their readers, and details, by the names on the wire."""
+    """What one object may tell, by the names on the wire."""
 
-    fields: Mapping[str, tuple[str, Callable[[object], object]]]
-    details: Mapping[str, str] = {}
+    fields: Mapping[str, tuple[int, Callable[[object], object]]]
+    """Which field of `Usage` it is, and its reader."""
+    details: Mapping[str, str]
+
+
+def _shape(
+    fields: Mapping[str, tuple[str, Callable[[object], object]]],
+    details: Mapping[str, str] = {},
+) -> _Shape:
+    places = {name: (Usage._fields.index(field), read) for name, (field, read) in fields.items()}
+    return _Shape(places, details)
 
 
 def _modalities(side: str) -> Mapping[str, str]:
     return {f"{kind}_tokens": f"openrouter.usage.{kind}_{side}_tokens" for kind in ("audio", "image", "video")}
 
 
-_USAGE: Final = _Shape(
-    {
-        "prompt_tokens": ("input_tokens", count),
-        "input_tokens": ("input_tokens", count),
-        "completion_tokens": ("output_tokens", count),
-        "output_tokens": ("output_tokens", count),
-        "cost": ("cost", amount),
-        "is_byok": ("is_byok", flag),
-    }
-)
-_INPUT: Final = _Shape(
+_INPUT: Final = _shape(
     {"cached_tokens": ("cache_read_tokens", count), "cache_write_tokens": ("cache_creation_tokens", count)},
     _modalities("input"),
 )
-_OUTPUT: Final = _Shape({"reasoning_tokens": ("reasoning_tokens", count)}, _modalities("output"))
-_MONEY: Final = _Shape(
+_OUTPUT: Final = _shape({"reasoning_tokens": ("reasoning_tokens", count)}, _modalities("output"))
+_MONEY: Final = _shape(
     {
         "upstream_inference_cost": ("upstream_cost", amount),
         "upstream_inference_prompt_cost": ("upstream_input_cost", amount),
@@ -50,11 +49,21 @@ _MONEY: Final = _Shape(
         "server_tool_cost": ("server_tool_cost", amount),
     }
 )
-_TOOLS: Final = _Shape(
+_TOOLS: Final = _shape(
     {},
     {
         name: f"openrouter.usage.server_tool_use.{name}"
         for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+    },
+)
+_USAGE: Final = _shape(
+    {
+        "prompt_tokens": ("input_tokens", count),
+        "input_tokens": ("input_tokens", count),
+        "completion_tokens": ("output_tokens", count),
+        "output_tokens": ("output_tokens", count),
+        "cost": ("cost", amount),
+        "is_byok": ("is_byok", flag),
     },
 )
 _INSIDE: Final = {
@@ -66,25 +75,31 @@ _INSIDE: Final = {
     "server_tool_use_details": _TOOLS,
     "server_tool_use": _TOOLS,
 }
+"""Of two names for the same, the first one wins."""
+_UNKNOWN: Final[list[object]] = [None] * Usage._fields.index("details")
+_SOURCE: Final = Usage().source
 
 
 def parse_usage(usage: object) -> Usage | None:
     """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
-    said = fields(usage)
-    known: dict[str, object] = {}
+    known = _UNKNOWN.copy()
     details: dict[str, int] = {}
+    said = fields(usage)
     _read(said, _USAGE, known, details)
     for name, shape in _INSIDE.items():
         if (inside := said.get(name)) is not None:
             _read(fields(inside), shape, known, details)
-    return Usage(**known, details=details) if known or details else None  # type: ignore[arg-type]
+    if not details and known == _UNKNOWN:
+        return None
+    return Usage._make((*known, details, _SOURCE, None))
 
 
-def _read(source: Mapping[str, object], shape: _Shape, known: dict[str, object], details: dict[str, int]) -> None:
+def _read(source: Mapping[str, object], shape: _Shape, known: list[object], details: dict[str, int]) -> None:
+    places, named = shape
     for name, value in source.items():
-        if name in shape.fields:
-            field, read = shape.fields[name]
-            if (found := read(value)) is not None:
-                known.setdefault(field, found)
-        elif value and name in shape.details and (units := count(value)):
-            details.setdefault(shape.details[name], units)
+        if name in places:
+            index, read = places[name]
+            if known[index] is None:
+                known[index] = read(value)
+        elif value and name in named and (units := count(value)):
+            details.setdefault(named[name], units)
