@@ -35,13 +35,13 @@ def fold(
             ends.see_event(kind, body)
         if (inside := body.get("response")) is not None:
             body = fields(inside) or body
-        if (said := body.get("id")) is not None:
+        if (said := body.get("id")) is not None and said != id_:
             id_ = label(said) or id_
-        if (said := body.get("model")) is not None:
+        if (said := body.get("model")) is not None and said != model:
             model = label(said) or model
-        if (said := body.get("provider")) is not None:
+        if (said := body.get("provider")) is not None and said != provider:
             provider = label(said) or provider
-        if (said := body.get("service_tier")) is not None:
+        if (said := body.get("service_tier")) is not None and said != tier:
             tier = label(said) or tier
         if (said := body.get("usage")) is not None:
             usage = said

@@ -43,8 +43,11 @@ class Wire:
         self._keeper: EventKeeper | JSONKeeper | None = None
         self._readers: tuple[object, ...] = ()
         self._hooks = methods_in_use(response)
-        self._theirs = {name: vars(response)[name] for name in self._hooks if name in vars(response)}
+        self._theirs: dict[str, Any] = {}
+        held = vars(response)
         for name in self._hooks:
+            if name in held:
+                self._theirs[name] = held[name]
             setattr(self, f"_{name}", getattr(response, name))
             setattr(response, name, getattr(self, name))
         flight.on_end = self.remove
@@ -131,6 +134,9 @@ class Wire:
             if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
                 flight.first_chunk_at = flight.last_read_at
 
+    def _is_read(self) -> bool:
+        return any(map(is_running, self._readers))
+
     def _ended(self) -> None:
         # A body too large to keep may yet be parsed by the SDK, which then ends the call.
         if self._keeper is not None and self._keeper.is_whole:
@@ -143,11 +149,11 @@ class Wire:
     def _closing(self) -> None:
         # A close from elsewhere makes the read fail that waits for the next bytes, or that is just about to: by the
         # user's wish. The reader's own close after an error comes with that error in flight.
-        if sys.exc_info()[1] is None or not any(map(is_running, self._readers)):
+        if sys.exc_info()[1] is None or not self._is_read():
             self._flight.closing = True
 
     def _closed(self) -> None:
-        if any(map(is_running, self._readers)):
+        if self._is_read():
             return
         exc = sys.exc_info()[1]
         if isinstance(exc, GeneratorExit):

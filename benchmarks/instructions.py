@@ -1,0 +1,107 @@
+"""The machine instructions that recording adds to a call, counted by valgrind: the same number on a busy machine.
+
+Not time: code that runs once a call misses the processor's caches more often than a recorder's loop. But two versions
+of ours can be compared to the percent. A minute for each kind of call. Needs valgrind (Debian's package of that name).
+
+    python benchmarks/instructions.py --scenario chat
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from _canned import build_beforehand, canned_client
+from _common import HERE, Row, child_environment, save, show
+from _providers import Pipeline
+from _subjects import build
+from _worker import STREAM
+from opentelemetry import metrics, trace
+
+CALLS, WARM = 60, 8
+SUBJECTS = ("plain", "recorder", "or_instrument", "or_instrument not sampled")
+SCENARIOS = ("chat", "stream", "embeddings")
+
+
+def run(subject: str, scenario: str) -> None:
+    """Make the calls, between two lines from the parent process: only these are counted."""
+    pipeline = Pipeline(subject)
+    client, canned = canned_client()
+    build_beforehand(client)
+    canned.decode_beforehand(client, STREAM)
+    call = getattr(build(subject, client, trace.get_tracer_provider(), metrics.get_meter_provider()), scenario)
+    for _ in range(WARM):
+        call()
+    pipeline.drain()
+    gc.collect()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(CALLS):
+        call()
+    # What the interpreter does at its end is no part of the calls.
+    os._exit(0)
+
+
+def counted(subject: str, scenario: str) -> float:
+    """Return the instructions of one call of a subject, by a process of its own under callgrind."""
+    valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
+    child = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(HERE / "instructions.py"),
+        "--subject",
+        subject,
+        "--scenario",
+        scenario,
+    ]
+    with subprocess.Popen(
+        [*valgrind, *child],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline().strip() == "ready"
+        subprocess.run(["callgrind_control", "-i", "on", str(process.pid)], check=True, capture_output=True)
+        _, told = process.communicate("go\n")
+    total = re.search(r"Collected : (\d+)", told)
+    if total is None:
+        sys.exit(f"valgrind counted nothing: {told[-500:]}")
+    return int(total[1]) / CALLS
+
+
+def rows_of(scenario: str) -> list[Row]:
+    """Return what each subject adds to the plain call, and its ratio to the hand-written recorder."""
+    plain, *others = (counted(subject, scenario) for subject in SUBJECTS)
+    return [
+        Row(subject, scenario, (total - plain) / 1e3, "thousand", (total - plain) / (others[0] - plain))
+        for subject, total in zip(SUBJECTS[1:], others, strict=True)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", choices=SCENARIOS, help="one kind of call (default: all of them)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--subject", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.subject:
+        run(options.subject, options.scenario)
+    if shutil.which("valgrind") is None:
+        sys.exit("valgrind is not installed: apt-get install valgrind (it is no Python package)")
+    rows = [row for scenario in ([options.scenario] if options.scenario else SCENARIOS) for row in rows_of(scenario)]
+    show(f"Instructions added to a call, mean of {CALLS}; ratio: to the recorder", rows)
+    save(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()
