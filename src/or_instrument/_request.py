@@ -28,7 +28,7 @@ _FLOAT_MAX: Final = sys.float_info.max
 
 def operation_of(url: str) -> str | None:
     """Return the operation that a POST to this path or absolute URL asks for, `None` for those not recorded."""
-    operation = _OPERATIONS_BY_PATH.get(url)
+    operation = _OPERATIONS_BY_PATH.get(url) or _OPERATIONS.get(url.strip("/"))
     if operation is not None:
         return operation
     parts = urlsplit(url)

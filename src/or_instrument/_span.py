@@ -39,9 +39,8 @@ class Spans:
             f"{operation} {model}" if model else operation,
             context,
             SpanKind.CLIENT,
-            start_attributes(request),
-            None,
-            started_ns,
+            attributes=start_attributes(request),
+            start_time=started_ns,
         )
         return set_span_in_context(span, context)
 
