@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import _body
-from or_instrument._body import EventKeeper, JSONKeeper, Telltale, parse_json
+from or_instrument._body import EventKeeper, JSONKeeper, parse_json
 from or_instrument._fold import fold
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "cost": 0.25}}
@@ -180,53 +180,3 @@ def test_any_bytes_are_read_without_an_exception(body: bytes, step: int) -> None
     """What is no event stream has no events."""
     kept(EventKeeper(), body, step)
     kept(JSONKeeper(), body, step)
-
-
-def event(finish: str = "null", rest: str = "") -> bytes:
-    """A chunk of a chat stream as it passes on the wire."""
-    return (
-        f'data: {{"id":"gen-1","choices":[{{"delta":{{"content":"hi"}},"finish_reason":{finish}}}]{rest}}}\n\n'.encode()
-    )
-
-
-TEXT = event()
-TELLING = (
-    event('"stop"'),
-    event(rest=',"usage":{"cost":1}'),
-    event(rest=', "usage": {"cost": 1}'),
-    event(rest=',"error":{"code":502}'),
-    event(rest=',"error_type":"server_error"'),
-    b'data: {"type":"response.completed","response":{}}\n\n',
-)
-
-
-def told_after(pieces: list[bytes]) -> int | None:
-    """Return how many pieces had passed when the telltale told, `None` where it never did."""
-    telltale = Telltale()
-    return next((count for count, piece in enumerate(pieces, 1) if telltale.tells(piece)), None)
-
-
-@pytest.mark.parametrize(
-    "text", [TEXT, event(" null"), event(rest=',"usage":null'), b": OPENROUTER PROCESSING\n\n", b"data: [DONE]\n\n"]
-)
-def test_mere_text_tells_nothing(text: bytes) -> None:
-    """Its chunks need not be kept, however the service spaces its JSON."""
-    assert told_after([text] * 50) is None
-
-
-def test_text_that_speaks_of_usage_tells_nothing() -> None:
-    """A quote inside a JSON string is escaped."""
-    assert told_after([TEXT.replace(b"hi", b'\\"usage\\": {}')]) is None
-
-
-@pytest.mark.parametrize("telling", TELLING)
-@given(data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_what_must_be_kept_is_told_of_however_it_is_cut(telling: bytes, data: st.DataObject) -> None:
-    """By the read that ends the event at the latest, so before the SDK can make a chunk of it."""
-    body = TEXT * 3 + telling
-    cuts = sorted(data.draw(st.sets(st.integers(1, len(body) - 1), max_size=12)))
-    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    told = told_after(pieces)
-    assert told is not None
-    assert told <= len(pieces)

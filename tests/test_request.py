@@ -219,3 +219,9 @@ def test_usage_is_not_asked_for_where_the_caller_did_or_the_body_cannot_take_it(
 ) -> None:
     """The caller's word wins, and other operations have no such option."""
     assert with_usage_option(operation, body, extra) is None
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "chat/completions", "/chat/completions/", "//chat/completions"])
+def test_slashes_around_a_path_change_no_operation(path: str) -> None:
+    """However a `client.post(...)` writes it."""
+    assert operation_of(path) == "chat"

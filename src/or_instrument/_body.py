@@ -12,11 +12,6 @@ _TRIM_AT: Final = 4096
 _EVENTS_KEPT: Final = 3
 _DATA: Final = b"data:"
 _DATA_LINE: Final = b"\ndata:"
-_END: Final = b'"finish_reason"'
-_USAGE: Final = b'"usage"'
-_ERROR: Final = b'"error'
-_RESPONSES: Final = b'"response'
-_CARRIED: Final = len(_END) + len(b": null")
 
 
 class JSONKeeper:
@@ -81,30 +76,6 @@ class EventKeeper:
             self._tail = bytearray(b"\n")
         # Searching again only after as much again has come keeps the work linear in the stream's length.
         self._trim_at = max(_TRIM_AT, 2 * len(self._tail))
-
-
-class Telltale:
-    """Tells from the bytes of a stream whether its chunks may carry usage, an end or an error from now on.
-
-    Until then they are mere text, and need not be kept: a thousand streams with a few chunks each are work for the
-    garbage collector. To say yes too early costs memory only.
-    """
-
-    __slots__ = ("_carry",)
-
-    def __init__(self) -> None:
-        self._carry = b""
-
-    def tells(self, data: bytes) -> bool:
-        """Take in the next bytes."""
-        seen = self._carry + data
-        # A word may be cut by the end of what was read.
-        self._carry = seen[-_CARRIED:]
-        return _ERROR in seen or _RESPONSES in seen or _is_set(_END, seen) or _is_set(_USAGE, seen)
-
-
-def _is_set(name: bytes, seen: bytes) -> bool:
-    return name in seen and seen.count(name) != seen.count(name + b":null") + seen.count(name + b": null")
 
 
 def event_data(lines: Iterable[bytes]) -> list[object]:

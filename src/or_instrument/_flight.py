@@ -41,7 +41,6 @@ class Flight:
         "first_chunk_at",
         "generation_id",
         "id",
-        "is_telling",
         "last_read_at",
         "on_end",
         "request",
@@ -67,8 +66,6 @@ class Flight:
         self.first_chunk_at: float | None = None
         self.last_read_at: float | None = None
         self.closing = False
-        # Whether the chunks of a stream that come now may carry usage, an end or an error, as far as is known.
-        self.is_telling = True
         self._put_off: tuple[Outcome, Failure | None] | None = None
         self._sinks = sinks
         self._amend = amend

@@ -12,19 +12,18 @@ from typing import Final, TypeVar
 from or_instrument._content import Collector
 from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
-from or_instrument._read import fields, get, items
+from or_instrument._read import get, items
 from or_instrument._records import Request
 from or_instrument._sdk import error_chunk
 
 T = TypeVar("T")
 
 _LAST_KEPT: Final = 4
-_NAMES: Final = ("id", "model", "provider", "service_tier")
 _FINISHED_KEPT: Final = 128
 
 
 class Chunks:
-    """What is kept of a stream: who answered, the last few chunks, those with which one of several choices ended."""
+    """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event."""
 
     __slots__ = ("error", "finished", "first", "last", "see")
 
@@ -42,12 +41,10 @@ class Chunks:
             self.see = partial(_see_both, self.see, partial(_see_choices, finished))
 
     def start(self, chunk: object) -> None:
-        """See the first chunk, for who answers: later ones may not say, or not be kept."""
-        said = fields(chunk)
-        if said.get("type") is not None:
+        """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
+        if get(chunk, "type") is not None:
             self.first = chunk
-        else:
-            self.first = {name: said[name] for name in _NAMES if name in said}
+        self.see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
@@ -73,13 +70,10 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
         for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
-            if flight.is_telling:
-                see(chunk)
             yield chunk
             break
         for chunk in iterator:
-            if flight.is_telling:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
@@ -102,13 +96,10 @@ async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, 
         async for chunk in iterator:
             flight.first_chunk_at = perf_counter()
             chunks.start(chunk)
-            if flight.is_telling:
-                see(chunk)
             yield chunk
             break
         async for chunk in iterator:
-            if flight.is_telling:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # The event loop closes every dropped generator by itself; closing theirs here would run into that.

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import Any
 
-from or_instrument._body import EventKeeper, JSONKeeper, Telltale
+from or_instrument._body import EventKeeper, JSONKeeper
 from or_instrument._flight import Flight
 from or_instrument._sdk import is_closed_by_reader, is_running, methods_in_use
 from or_instrument._tap import broken
@@ -30,7 +30,6 @@ class Wire:
         "_keeper",
         "_readers",
         "_response",
-        "_telltale",
         "_theirs",
     )
     _iter_bytes: Callable[..., Iterator[bytes]]
@@ -42,7 +41,6 @@ class Wire:
         self._response = response
         self._flight = flight
         self._keeper: EventKeeper | JSONKeeper | None = None
-        self._telltale: Telltale | None = None
         self._readers: tuple[object, ...] = ()
         self._hooks = methods_in_use(response)
         self._theirs: dict[str, Any] = {}
@@ -62,8 +60,6 @@ class Wire:
         """Leave the end to the generators that read a stream: a close of their own is no wish of the user's."""
         self._keeper = None
         self._readers = readers
-        if self._flight.collector is None:
-            self._telltale = Telltale()
 
     def remove(self) -> None:
         """Take the hooks off the response; what the user has put there before or since stays."""
@@ -132,10 +128,6 @@ class Wire:
     def _feed(self, data: bytes) -> None:
         flight, keeper = self._flight, self._keeper
         flight.last_read_at = perf_counter()
-        if self._telltale is not None:
-            flight.is_telling = self._telltale.tells(data)
-            if flight.is_telling:
-                self._telltale = None
         if keeper is not None:
             keeper.feed(data)
             if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
