@@ -64,7 +64,8 @@ def run_app(url: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        # More than the exporter's first wait, up to 1.2 s at random: only a further try names the address.
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
     }
     command = [sys.executable, str(APP)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -145,12 +146,11 @@ def test_nothing_that_was_said_is_sent(ran: tuple[Received, str]) -> None:
 
 
 def test_service_answers_though_nothing_receives() -> None:
-    """Where nothing listens the requests are answered all the same, and the log says that nothing could be sent."""
+    """Where nothing listens the requests are answered all the same, and the log says what could not be sent where."""
     port = free_port()
     done = run_app(f"http://127.0.0.1:{port}")
 
     assert done.returncode == 0
     assert "onion soup: $" in done.stdout
     assert "examples/compose.yaml" in done.stdout
-    # The exporter names the address with each further try; at exit it may have no time for one.
-    assert f"port={port}" in done.stderr or "Failed to export spans" in done.stderr
+    assert f"port={port}" in done.stderr
