@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -66,9 +67,12 @@ def stream_body(chunks: int) -> bytes:
     delta = {"role": "assistant", "content": " hello"}
     text = {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     last = {**head, "choices": [{**_END, "delta": {"role": "assistant", "content": ""}}]}
-    event = f"data: {json.dumps(text)}\n\n"
-    end = f"data: {json.dumps(last)}\n\ndata: {json.dumps({**last, 'usage': _USAGE})}\n\ndata: [DONE]\n\n"
-    return (event * (chunks - 2) + end).encode()
+    text_event, last_event, usage_event = map(_event, (text, last, {**last, "usage": _USAGE}))
+    return text_event * (chunks - 2) + last_event + usage_event + b"data: [DONE]\n\n"
+
+
+def _event(chunk: object) -> bytes:
+    return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
 
 
 class Canned:
@@ -108,7 +112,8 @@ class Canned:
     def decode_beforehand(self, client: OpenAI, *lengths: int) -> None:
         """Let streams of these lengths yield chunks that were decoded once, here, before anything is measured.
 
-        Decoding a chunk costs the SDK some hundred times what is measured; it is the same for every subject.
+        Decoding a chunk costs the SDK some hundred times what is measured; it is the same for every subject. The bytes
+        are read all the same, as a plugin may look at them.
         """
         for self.chunks in lengths:
             self._decoded[self.chunks] = list(client.chat.completions.create(messages=[], model=MODEL, stream=True))
@@ -131,8 +136,11 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _decoded(stream: Stream[ChatCompletionChunk]) -> Iterator[ChatCompletionChunk]:
+    decoded = iter(stream.response.extensions["decoded"])
     try:
-        yield from stream.response.extensions["decoded"]
+        for data in stream.response.iter_bytes():
+            yield from islice(decoded, data.count(b"}\n\n"))
+        yield from decoded
     finally:
         stream.response.close()
 

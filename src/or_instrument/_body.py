@@ -1,4 +1,7 @@
-"""Keeps of a body that somebody else reads what its usage needs: all of a JSON body, the last events of a stream."""
+"""Keeps of a body that somebody else reads what its usage needs: all of a JSON body, the last events of a stream.
+
+Of a stream that the SDK decodes it keeps nothing, but tells which of the decoded chunks are worth keeping.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ _TRIM_AT: Final = 4096
 _EVENTS_KEPT: Final = 3
 _DATA: Final = b"data:"
 _DATA_LINE: Final = b"\ndata:"
+_CHOICES: Final = b'"choices":['
+_USAGE: Final = b'"usage":{'
+_FINISHED: Final = b'_reason":"'
+_CARRIED: Final = len(_FINISHED) - 1
 
 
 class JSONKeeper:
@@ -76,6 +83,34 @@ class EventKeeper:
             self._tail = bytearray(b"\n")
         # Searching again only after as much again has come keeps the work linear in the stream's length.
         self._trim_at = max(_TRIM_AT, 2 * len(self._tail))
+
+
+class Telltale:
+    """Tells from the bytes of a chat stream whether the chunks that the SDK makes of them are mere text.
+
+    Text they are from the first choice on until usage or a finish reason is in sight, as OpenRouter writes them:
+    without spaces. A stream that is written in another way has no text, so that all of its chunks are worth keeping.
+    """
+
+    __slots__ = ("_carried", "_has_choices", "_has_told")
+
+    def __init__(self) -> None:
+        self._carried = b""
+        self._has_choices = False
+        self._has_told = False
+
+    def is_text(self, data: bytes) -> bool:
+        """Take in the next bytes; return whether chunks made of them, and of those before, can be let go of."""
+        if self._has_told:
+            return False
+        seen = self._carried + data if self._carried else data
+        # What is looked for may be cut in two, though not by a read that ends with an event. rfind is twice as fast as
+        # find, and find as `in`, which asks first whether it was given a number.
+        self._carried = b"" if seen[-1:] == b"\n" else seen[-_CARRIED:]
+        self._has_told = seen.rfind(_USAGE) >= 0 or seen.rfind(_FINISHED) >= 0
+        if not self._has_choices:
+            self._has_choices = seen.rfind(_CHOICES) >= 0
+        return self._has_choices and not self._has_told
 
 
 def event_data(lines: Iterable[bytes]) -> list[object]:

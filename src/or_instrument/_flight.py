@@ -17,6 +17,7 @@ from or_instrument._shield import report
 
 _ids: Final = itertools.count(1)
 _live: dict[int, weakref.ref[Flight]] = {}
+_FEW: Final = 16
 
 
 class Flight:
@@ -155,6 +156,11 @@ class Flight:
             missing(reply, outcome),
             self.context,
         )
+
+
+def are_many_open() -> bool:
+    """Whether so many calls are on their way that what each of them keeps counts."""
+    return len(_live) > _FEW
 
 
 def new_id() -> int:

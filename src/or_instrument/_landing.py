@@ -9,10 +9,10 @@ from or_instrument import _sdk
 from or_instrument._body import EventKeeper, JSONKeeper, parse_json
 from or_instrument._content import ContentKeeper
 from or_instrument._failure import failure_of_exception
-from or_instrument._flight import Flight
+from or_instrument._flight import Flight, are_many_open
 from or_instrument._read import get
 from or_instrument._shield import report
-from or_instrument._tap import atap, tap
+from or_instrument._tap import Chunks, atap, tap
 from or_instrument._wire import Wire
 
 _GENERATION_ID: Final = "x-generation-id"
@@ -83,7 +83,9 @@ class Landing:
     def _tap(self, stream: Any) -> None:
         self._is_tapped = True
         wire = self._wire or self._watch(stream.response)
-        wire.leave_to(*_sdk.replace_iterator(stream, partial(_tapped, self._flight)))
+        chunks = self._flight.chunks = Chunks(self._flight.request, self._flight.collector)
+        readers = _sdk.replace_iterator(stream, partial(_tapped, self._flight, chunks))
+        wire.leave_to(readers, chunks.listener() if are_many_open() else None)
 
     def _watch(self, response: Any) -> Wire:
         self._see_headers(response)
@@ -113,5 +115,5 @@ def _error_type(response: Any) -> object:
     return get(bodies[0], "error_type") if bodies else None
 
 
-def _tapped(flight: Flight, iterator: Any) -> Any:
-    return atap(iterator, flight) if hasattr(iterator, "__anext__") else tap(iterator, flight)
+def _tapped(flight: Flight, chunks: Chunks, iterator: Any) -> Any:
+    return (atap if hasattr(iterator, "__anext__") else tap)(iterator, flight, chunks)

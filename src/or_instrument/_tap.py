@@ -9,6 +9,7 @@ from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
+from or_instrument._body import Telltale
 from or_instrument._content import Collector
 from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
@@ -23,32 +24,57 @@ _FINISHED_KEPT: Final = 128
 
 
 class Chunks:
-    """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event."""
+    """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event.
 
-    __slots__ = ("error", "finished", "first", "last", "see")
+    Where many calls are on their way at once, chunks of mere text are not kept but for the newest one, which whoever
+    reads the stream holds too: the garbage collector would take longer over thousands of them than all else here.
+    """
+
+    __slots__ = ("error", "finished", "first", "is_text", "last", "needs_all", "see", "text")
 
     def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
-        self.last = deque[object](maxlen=_LAST_KEPT)
+        self.last: deque[object] = deque(maxlen=_LAST_KEPT)
         self.finished: Iterable[object] = ()
+        self.text: object = None
+        """The newest chunk of mere text."""
+        self.is_text = False
+        """Whether the chunks that come next are."""
         # Each chunk passes here, so what is called is no more than an append where that will do.
         self.see: Callable[[object], object] = self.last.append
+        self.needs_all = collector is not None
         if collector is not None:
             self.see = partial(_see_both, self.see, collector.see)
         if request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters:
-            self.finished = finished = deque[object](maxlen=_FINISHED_KEPT)
+            self.needs_all = True
+            finished: deque[object] = deque(maxlen=_FINISHED_KEPT)
+            self.finished = finished
             self.see = partial(_see_both, self.see, partial(_see_choices, finished))
+
+    def listener(self) -> Callable[[bytes], None] | None:
+        """Return what is to hear the bytes before chunks are made of them, `None` where all chunks are needed."""
+        if self.needs_all:
+            return None
+        is_text = Telltale().is_text
+
+        def hear(data: bytes) -> None:
+            self.is_text = is_text(data)
+
+        return hear
 
     def start(self, chunk: object) -> None:
         """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
         if get(chunk, "type") is not None:
             self.first = chunk
-        self.see(chunk)
+        if self.is_text:
+            self.text = chunk
+        else:
+            self.see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
-        kept = (self.first, *self.finished, *self.last, self.error)
+        kept = (self.first, *self.finished, self.text, *self.last, self.error)
         return [chunk for chunk in kept if chunk is not None]
 
 
@@ -62,9 +88,8 @@ def _see_choices(finished: deque[object], chunk: object) -> None:
         finished.append(chunk)
 
 
-def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
+def tap(iterator: Iterator[T], flight: Flight, chunks: Chunks) -> Generator[T, None, None]:
     """Yield what the iterator yields; tell the flight of the end."""
-    chunks = flight.chunks = Chunks(flight.request, flight.collector)
     see = chunks.see
     try:
         for chunk in iterator:
@@ -73,7 +98,10 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
             yield chunk
             break
         for chunk in iterator:
-            see(chunk)
+            if chunks.is_text:
+                chunks.text = chunk
+            else:
+                see(chunk)
             yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
@@ -88,9 +116,8 @@ def tap(iterator: Iterator[T], flight: Flight) -> Generator[T, None, None]:
     flight.finish("complete")
 
 
-async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, None]:
+async def atap(iterator: AsyncIterator[T], flight: Flight, chunks: Chunks) -> AsyncGenerator[T, None]:
     """`tap` for async streams."""
-    chunks = flight.chunks = Chunks(flight.request, flight.collector)
     see = chunks.see
     try:
         async for chunk in iterator:
@@ -99,7 +126,10 @@ async def atap(iterator: AsyncIterator[T], flight: Flight) -> AsyncGenerator[T, 
             yield chunk
             break
         async for chunk in iterator:
-            see(chunk)
+            if chunks.is_text:
+                chunks.text = chunk
+            else:
+                see(chunk)
             yield chunk
     except GeneratorExit:
         # The event loop closes every dropped generator by itself; closing theirs here would run into that.

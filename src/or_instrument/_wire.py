@@ -25,6 +25,7 @@ class Wire:
         "_aiter_bytes",
         "_close",
         "_flight",
+        "_hear",
         "_hooks",
         "_iter_bytes",
         "_keeper",
@@ -41,6 +42,7 @@ class Wire:
         self._response = response
         self._flight = flight
         self._keeper: EventKeeper | JSONKeeper | None = None
+        self._hear: Callable[[bytes], None] | None = None
         self._readers: tuple[object, ...] = ()
         self._hooks = methods_in_use(response)
         self._theirs: dict[str, Any] = {}
@@ -56,14 +58,18 @@ class Wire:
         self._keeper = keeper
         self._flight.chunks = keeper.chunks
 
-    def leave_to(self, *readers: object) -> None:
-        """Leave the end to the generators that read a stream: a close of their own is no wish of the user's."""
+    def leave_to(self, readers: tuple[object, ...], hear: Callable[[bytes], None] | None) -> None:
+        """Leave the end to the generators that read a stream: a close of their own is no wish of the user's.
+
+        They may want to `hear` the bytes before they get chunks of them.
+        """
         self._keeper = None
         self._readers = readers
+        self._hear = hear
 
     def remove(self) -> None:
         """Take the hooks off the response; what the user has put there before or since stays."""
-        self._readers = ()
+        self._readers, self._hear = (), None
         held = vars(self._response)
         for name in self._hooks:
             if held.get(name) == getattr(self, name):
@@ -128,6 +134,8 @@ class Wire:
     def _feed(self, data: bytes) -> None:
         flight, keeper = self._flight, self._keeper
         flight.last_read_at = perf_counter()
+        if self._hear is not None:
+            self._hear(data)
         if keeper is not None:
             keeper.feed(data)
             if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
