@@ -14,19 +14,22 @@ from or_instrument._read import amount, count, fields, flag
 from or_instrument._records import Usage
 
 
+_Reader = Callable[[object], object]
+
+
 class _Shape(NamedTuple):
     """What one object may tell, by the names on the wire."""
 
-    fields: Mapping[str, tuple[int, Callable[[object], object]]]
-    """Which field of `Usage` it is, and its reader."""
+    fields: Mapping[str, tuple[int, type, _Reader]]
+    """Which field of `Usage` it is, the type that it has as a rule, and the reader of all others."""
     details: Mapping[str, str]
 
 
-def _shape(
-    fields: Mapping[str, tuple[str, Callable[[object], object]]],
-    details: Mapping[str, str] = {},
-) -> _Shape:
-    places = {name: (Usage._fields.index(field), read) for name, (field, read) in fields.items()}
+_TYPES: Final[Mapping[_Reader, type]] = {count: int, amount: float, flag: bool}
+
+
+def _shape(fields: Mapping[str, tuple[str, _Reader]], details: Mapping[str, str] = {}) -> _Shape:
+    places = {name: (Usage._fields.index(field), _TYPES[read], read) for name, (field, read) in fields.items()}
     return _Shape(places, details)
 
 
@@ -66,18 +69,19 @@ _USAGE: Final = _shape(
         "is_byok": ("is_byok", flag),
     },
 )
-_INSIDE: Final = {
-    "prompt_tokens_details": _INPUT,
-    "input_tokens_details": _INPUT,
-    "completion_tokens_details": _OUTPUT,
-    "output_tokens_details": _OUTPUT,
-    "cost_details": _MONEY,
-    "server_tool_use_details": _TOOLS,
-    "server_tool_use": _TOOLS,
-}
-"""Of two names for the same, the first one wins."""
+_INSIDE: Final = (
+    ("prompt_tokens_details", _INPUT),
+    ("input_tokens_details", _INPUT),
+    ("completion_tokens_details", _OUTPUT),
+    ("output_tokens_details", _OUTPUT),
+    ("cost_details", _MONEY),
+    ("server_tool_use", _TOOLS),
+    ("server_tool_use_details", _TOOLS),
+)
+"""Of two names for the same, the later one wins."""
 _UNKNOWN: Final[list[object]] = [None] * Usage._fields.index("details")
 _SOURCE: Final = Usage().source
+_LARGEST: Final = 2**63 - 1
 
 
 def parse_usage(usage: object) -> Usage | None:
@@ -86,9 +90,9 @@ def parse_usage(usage: object) -> Usage | None:
     details: dict[str, int] = {}
     said = fields(usage)
     _read(said, _USAGE, known, details)
-    for name, shape in _INSIDE.items():
-        if (inside := said.get(name)) is not None:
-            _read(fields(inside), shape, known, details)
+    for name, shape in _INSIDE:
+        if name in said:
+            _read(fields(said[name]), shape, known, details)
     if not details and known == _UNKNOWN:
         return None
     return Usage._make((*known, details, _SOURCE, None))
@@ -98,8 +102,11 @@ def _read(source: Mapping[str, object], shape: _Shape, known: list[object], deta
     places, named = shape
     for name, value in source.items():
         if name in places:
-            index, read = places[name]
-            if known[index] is None:
-                known[index] = read(value)
+            index, usual, read = places[name]
+            # Nearly all values pass the first check; to call a reader for each would take longer than all else here.
+            if type(value) is usual and 0 <= value <= _LARGEST:  # type: ignore[operator]
+                known[index] = value
+            elif value is not None and (said := read(value)) is not None:
+                known[index] = said
         elif value and name in named and (units := count(value)):
-            details.setdefault(named[name], units)
+            details[named[name]] = units
