@@ -83,7 +83,8 @@ def main() -> None:
         where = f"with {others} others open"
         added = [ours[index] - plain[index] for index in (2 * place, 2 * place + 1)]
         for chunks, size in zip((SHORT, LONG), added, strict=True):
-            rows.append(Row("or_instrument", f"{where}, {chunks} chunks", size, "B", None, f"< {LIMIT} B", size < LIMIT))
+            measure = f"{where}, {chunks} chunks"
+            rows.append(Row("or_instrument", measure, size, "B", None, f"< {LIMIT} B", size < LIMIT))
         growth = (added[1] - added[0]) / (LONG - SHORT)
         rows.append(Row("or_instrument", f"{where}, growth", growth, "B/chunk", None, "< 8 B, a pointer", growth < 8))
     show(f"Memory that is held for an open stream, mean of {FEW}, less what it holds without us", rows)

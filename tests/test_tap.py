@@ -12,7 +12,7 @@ from opentelemetry.context import Context, attach, detach
 from or_instrument import Call, Request, _body, _patch, _sdk
 from or_instrument._flight import Flight
 from or_instrument._reaper import REAPER
-from or_instrument._tap import atap, tap
+from or_instrument._tap import Chunks, atap, tap
 from or_instrument.testing import Answer, FakeOpenRouter
 
 HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
@@ -23,7 +23,7 @@ def test_an_empty_stream_is_complete() -> None:
     """A stream without a chunk has an end, and no first chunk."""
     calls: list[Call] = []
 
-    assert list(tap(iter(()), Flight(REQUEST, [calls.append]))) == []
+    assert list(tap(iter(()), Flight(REQUEST, [calls.append]), Chunks(REQUEST))) == []
 
     assert [(call.outcome, call.time_to_first_chunk_s) for call in calls] == [("complete", None)]
 
@@ -37,7 +37,7 @@ async def test_an_empty_async_stream_is_complete() -> None:
         for chunk in ():
             yield chunk
 
-    assert [chunk async for chunk in atap(nothing(), Flight(REQUEST, [calls.append]))] == []
+    assert [chunk async for chunk in atap(nothing(), Flight(REQUEST, [calls.append]), Chunks(REQUEST))] == []
 
     assert [call.outcome for call in calls] == ["complete"]
 
@@ -45,7 +45,7 @@ async def test_an_empty_async_stream_is_complete() -> None:
 def test_an_iterator_that_cannot_be_closed_is_let_go() -> None:
     """A tap over an iterator without `close` is closed all the same."""
     calls: list[Call] = []
-    tapped = tap(iter([{}, {}]), Flight(REQUEST, [calls.append]))
+    tapped = tap(iter([{}, {}]), Flight(REQUEST, [calls.append]), Chunks(REQUEST))
     next(tapped)
 
     tapped.close()

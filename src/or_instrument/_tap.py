@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
@@ -30,36 +30,38 @@ class Chunks:
     reads the stream holds too: the garbage collector would take longer over thousands of them than all else here.
     """
 
-    __slots__ = ("error", "finished", "first", "is_text", "last", "needs_all", "see", "text")
+    __slots__ = ("_is_heard", "_is_text", "_needs_all", "_see", "_text", "error", "finished", "first", "last")
 
     def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
         self.last: deque[object] = deque(maxlen=_LAST_KEPT)
-        self.finished: Iterable[object] = ()
-        self.text: object = None
-        """The newest chunk of mere text."""
-        self.is_text = False
-        """Whether the chunks that come next are."""
-        # Each chunk passes here, so what is called is no more than an append where that will do.
-        self.see: Callable[[object], object] = self.last.append
-        self.needs_all = collector is not None
+        self.finished: deque[object] | None = None
+        self._see: Callable[[object], object] = self.last.append
+        self._needs_all = self._is_heard = self._is_text = False
+        self._text: object = None
         if collector is not None:
-            self.see = partial(_see_both, self.see, collector.see)
+            self._needs_all = True
+            self._see = partial(_see_both, self._see, collector.see)
         if request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters:
-            self.needs_all = True
-            finished: deque[object] = deque(maxlen=_FINISHED_KEPT)
-            self.finished = finished
-            self.see = partial(_see_both, self.see, partial(_see_choices, finished))
+            self._needs_all = True
+            self.finished = deque(maxlen=_FINISHED_KEPT)
+            self._see = partial(_see_both, self._see, partial(_see_choices, self.finished))
+
+    @property
+    def see(self) -> Callable[[object], object]:
+        """What each chunk is to be shown to: no more than an append where that will do."""
+        return self._sort if self._is_heard else self._see
 
     def listener(self) -> Callable[[bytes], None] | None:
         """Return what is to hear the bytes before chunks are made of them, `None` where all chunks are needed."""
-        if self.needs_all:
+        if self._needs_all:
             return None
+        self._is_heard = True
         is_text = Telltale().is_text
 
         def hear(data: bytes) -> None:
-            self.is_text = is_text(data)
+            self._is_text = is_text(data)
 
         return hear
 
@@ -67,15 +69,30 @@ class Chunks:
         """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
         if get(chunk, "type") is not None:
             self.first = chunk
-        if self.is_text:
-            self.text = chunk
-        else:
-            self.see(chunk)
+        self.see(chunk)
 
-    def __call__(self) -> list[object]:
-        """Return the kept chunks, oldest first."""
-        kept = (self.first, *self.finished, self.text, *self.last, self.error)
+    def _sort(self, chunk: object) -> None:
+        if self._is_text:
+            self._text = chunk
+        else:
+            self._see(chunk)
+
+    def __call__(self) -> Sequence[object]:
+        """Return the kept chunks, oldest first; the last one alone where it says all, as OpenRouter's does."""
+        if self.last and not self._needs_all and self.error is None and _says_all(self.last[-1]):
+            return (self.last[-1],)
+        kept = (self.first, *(self.finished or ()), self._text, *self.last, self.error)
         return [chunk for chunk in kept if chunk is not None]
+
+
+def _says_all(chunk: object) -> bool:
+    # https://openrouter.ai/docs/api/reference/streaming: the usage chunk repeats both finish reasons. Those of the
+    # call's only choice: of several, each ends in a chunk of its own.
+    if get(chunk, "usage") is None or get(chunk, "provider") is None:
+        return False
+    choices = items(get(chunk, "choices"))
+    ended = bool(choices) and get(choices[0], "finish_reason") not in (None, "error")
+    return ended and get(choices[0], "native_finish_reason") is not None
 
 
 def _see_both(one: Callable[[object], object], other: Callable[[object], object], chunk: object) -> None:
@@ -98,10 +115,7 @@ def tap(iterator: Iterator[T], flight: Flight, chunks: Chunks) -> Generator[T, N
             yield chunk
             break
         for chunk in iterator:
-            if chunks.is_text:
-                chunks.text = chunk
-            else:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
@@ -126,10 +140,7 @@ async def atap(iterator: AsyncIterator[T], flight: Flight, chunks: Chunks) -> As
             yield chunk
             break
         async for chunk in iterator:
-            if chunks.is_text:
-                chunks.text = chunk
-            else:
-                see(chunk)
+            see(chunk)
             yield chunk
     except GeneratorExit:
         # The event loop closes every dropped generator by itself; closing theirs here would run into that.

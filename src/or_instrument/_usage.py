@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from or_instrument._read import amount, count, fields, flag
 from or_instrument._records import Usage
 
-
 _Reader = Callable[[object], object]
 
 

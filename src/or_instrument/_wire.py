@@ -7,7 +7,7 @@ one response, removed when the call has ended, so that nothing of ours stays on 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
 from typing import Any
 
@@ -20,23 +20,7 @@ from or_instrument._tap import broken
 class Wire:
     """The hooks on one response: its `iter_bytes` and `close`, or their async twins."""
 
-    __slots__ = (
-        "_aclose",
-        "_aiter_bytes",
-        "_close",
-        "_flight",
-        "_hear",
-        "_hooks",
-        "_iter_bytes",
-        "_keeper",
-        "_readers",
-        "_response",
-        "_theirs",
-    )
-    _iter_bytes: Callable[..., Iterator[bytes]]
-    _aiter_bytes: Callable[..., AsyncIterator[bytes]]
-    _close: Callable[[], None]
-    _aclose: Callable[[], Awaitable[None]]
+    __slots__ = ("_flight", "_hear", "_hooks", "_keeper", "_originals", "_readers", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
@@ -45,12 +29,12 @@ class Wire:
         self._hear: Callable[[bytes], None] | None = None
         self._readers: tuple[object, ...] = ()
         self._hooks = methods_in_use(response)
-        self._theirs: dict[str, Any] = {}
+        self._originals: dict[str, Callable[..., Any]] = {}
+        held = vars(response)
+        self._theirs = {name: held[name] for name in self._hooks if name in held}
         for name in self._hooks:
-            if name in vars(response):
-                self._theirs[name] = vars(response)[name]
-            setattr(self, f"_{name}", getattr(response, name))
-            setattr(response, name, getattr(self, name))
+            self._originals[name] = getattr(response, name)
+            held[name] = getattr(self, name)
         flight.on_end = self.remove
 
     def keep(self, keeper: EventKeeper | JSONKeeper) -> None:
@@ -79,14 +63,14 @@ class Wire:
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        reader = self._read(self._iter_bytes(*args, **kwargs))
+        reader = self._read(self._originals["iter_bytes"](*args, **kwargs))
         if self._keeper is not None:
             self._readers = (reader,)
         return reader
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        reader = self._aread(self._aiter_bytes(*args, **kwargs))
+        reader = self._aread(self._originals["aiter_bytes"](*args, **kwargs))
         if self._keeper is not None:
             self._readers = (reader,)
         return reader
@@ -95,7 +79,7 @@ class Wire:
         """Stand in for the response's own."""
         self._closing()
         try:
-            self._close()
+            self._originals["close"]()
         finally:
             self._closed()
 
@@ -103,7 +87,7 @@ class Wire:
         """Stand in for the response's own."""
         self._closing()
         try:
-            await self._aclose()
+            await self._originals["aclose"]()
         finally:
             self._closed()
 
