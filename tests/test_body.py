@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import _body
-from or_instrument._body import EventKeeper, JSONKeeper, parse_json
+from or_instrument._body import EventKeeper, JSONKeeper, Telltale, parse_json
 from or_instrument._fold import fold
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "cost": 0.25}}
@@ -180,3 +180,80 @@ def test_any_bytes_are_read_without_an_exception(body: bytes, step: int) -> None
     """What is no event stream has no events."""
     kept(EventKeeper(), body, step)
     kept(JSONKeeper(), body, step)
+
+
+def event(finish: str = "null", rest: str = "", content: str = "hi") -> bytes:
+    """A chunk of a chat stream as OpenRouter writes it."""
+    delta = f'"delta":{{"content":{json.dumps(content)}}}'
+    return f'data: {{"id":"gen-1","choices":[{{{delta},"finish_reason":{finish}}}]{rest}}}\n\n'.encode()
+
+
+TEXT = event()
+TELLING = (
+    event('"stop"'),
+    event(rest=',"usage":{"cost":1}'),
+    event('"stop"', rest=',"usage":{"cost":1}'),
+    TEXT.replace(b'"finish_reason":null', b'"finish_reason":null,"native_finish_reason":"STOP"'),
+)
+
+
+def pieces_of(body: bytes, data: st.DataObject) -> list[bytes]:
+    """Cut a body anywhere."""
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(body) - 1), max_size=12)))
+    return [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(TEXT, id="text"),
+        pytest.param(event(rest=',"usage":null'), id="usage is null"),
+        pytest.param(event(content='"usage":{"cost":1}, "finish_reason":"stop"'), id="text that speaks of usage"),
+        pytest.param(b": OPENROUTER PROCESSING\n\n" + TEXT, id="comment"),
+        pytest.param(TEXT + b"data: [DONE]\n\n", id="done"),
+    ],
+)
+def test_chunks_of_mere_text_are_told(text: bytes) -> None:
+    """What a model says, quotes and all, is text until usage or an end is in sight: quotes in a text are escaped."""
+    telltale = Telltale()
+
+    assert all(telltale.is_text(text) for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b": OPENROUTER PROCESSING\n\n", id="comment"),
+        pytest.param(b'data: {"type":"response.created","response":{"usage":null}}\n\n', id="an event of Responses"),
+        pytest.param(TEXT.replace(b":", b": "), id="JSON with spaces"),
+    ],
+)
+def test_what_no_chat_chunk_of_openrouter_is_said_in_is_no_text(body: bytes) -> None:
+    """Where the words looked for could be written otherwise, all chunks are kept."""
+    telltale = Telltale()
+
+    assert not any(telltale.is_text(body) for _ in range(3))
+
+
+@pytest.mark.parametrize("telling", TELLING, ids=["end", "usage", "both", "the provider's end"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_usage_and_end_are_told_however_they_are_cut(telling: bytes, data: st.DataObject) -> None:
+    """By the read that ends the event at the latest: before the SDK can make a chunk of it."""
+    telltale = Telltale()
+    told = [telltale.is_text(piece) for piece in pieces_of(TEXT * 3 + telling, data)]
+
+    assert not told[-1]
+    assert not any(telltale.is_text(piece) for piece in (TEXT, TEXT[:20], TEXT[20:]))
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_text_is_told_however_it_is_cut(data: st.DataObject) -> None:
+    """From the first choice on: a cut hides nothing and invents nothing."""
+    telltale = Telltale()
+    told = [telltale.is_text(piece) for piece in pieces_of(TEXT * 4, data)]
+
+    assert told[-1]
+    assert told == sorted(told)

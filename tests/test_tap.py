@@ -10,7 +10,9 @@ import pytest
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument import Call, Request, _body, _patch, _sdk
+from or_instrument._content import Capture
 from or_instrument._flight import Flight
+from or_instrument._fold import fold
 from or_instrument._reaper import REAPER
 from or_instrument._tap import Chunks, atap, tap
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -52,6 +54,93 @@ def test_an_iterator_that_cannot_be_closed_is_let_go() -> None:
 
     REAPER.drain()
     assert [call.outcome for call in calls] == ["abandoned"]
+
+
+HEAD: Any = {"id": "gen-1", "model": "m", "provider": "Acme"}
+TEXT: Any = {**HEAD, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+DONE: Any = {**HEAD, "choices": [{"index": 0, "finish_reason": "stop", "native_finish_reason": "STOP"}]}
+BILL: Any = {**DONE, "usage": {"cost": 0.25}}
+
+
+def seen(*chunks: Any, request: Request = REQUEST) -> Chunks:
+    """Return what is kept of these chunks."""
+    kept = Chunks(request)
+    for chunk in chunks:
+        kept.see(chunk)
+    return kept
+
+
+def test_the_last_chunk_alone_is_read_where_it_says_all() -> None:
+    """As OpenRouter's does: it repeats both finish reasons next to the usage."""
+    assert list(seen(TEXT, DONE, BILL)()) == [BILL]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param({**BILL, "usage": None}, id="no usage"),
+        pytest.param({**BILL, "provider": None}, id="not OpenRouter's"),
+        pytest.param({**BILL, "choices": []}, id="no choice"),
+        pytest.param({**BILL, "choices": TEXT["choices"]}, id="no end"),
+        pytest.param({**BILL, "choices": [{"finish_reason": "stop"}]}, id="no end of the provider's"),
+        pytest.param(
+            {**BILL, "choices": [{"finish_reason": "error", "native_finish_reason": "e"}]}, id="an error's end"
+        ),
+    ],
+)
+def test_chunks_before_the_last_are_read_where_it_does_not_say_all(last: Any) -> None:
+    """What it leaves out may be in one of them."""
+    assert list(seen(TEXT, DONE, last)()) == [TEXT, DONE, last]
+
+
+def test_chunks_before_the_last_are_read_where_an_error_came_behind_it() -> None:
+    """The bill of a stream that broke off comes before its error."""
+    kept = seen(TEXT, BILL)
+    kept.error = {"error": {"code": 502}}
+
+    assert list(kept()) == [TEXT, BILL, kept.error]
+
+
+def test_each_of_several_choices_is_read() -> None:
+    """The bill repeats the end of one of them only."""
+    other = {**HEAD, "choices": [{"index": 1, "finish_reason": "length", "native_finish_reason": "MAX"}]}
+    several = REQUEST._replace(parameters={"gen_ai.request.choice.count": 2})
+
+    kept = seen(DONE, other, TEXT, TEXT, TEXT, TEXT, BILL, request=several)
+
+    assert fold(kept()).finish_reasons == ("stop", "length")
+
+
+@pytest.mark.parametrize(
+    ("request_", "capture"),
+    [
+        pytest.param(REQUEST._replace(parameters={"gen_ai.request.choice.count": 2}), False, id="several choices"),
+        pytest.param(REQUEST._replace(operation="text_completion"), False, id="several prompts"),
+        pytest.param(REQUEST, True, id="content"),
+    ],
+)
+def test_no_bytes_are_listened_to_where_every_chunk_is_needed(request_: Request, capture: bool) -> None:
+    """Each choice may end in another chunk, and content is in all of them."""
+    collector = Capture(1000).begin({}) if capture else None
+
+    assert Chunks(request_, collector).listener() is None
+
+
+def test_the_newest_text_is_kept_where_the_bytes_say_text() -> None:
+    """One chunk, which its reader holds too, tells who answered and how far it came when a stream is broken off."""
+    kept = Chunks(REQUEST)
+    hear = kept.listener()
+    assert hear is not None
+    hear(b'data: {"choices":[{}]}\n\n')
+    for number in range(9):
+        kept.see({**TEXT, "number": number})
+
+    assert list(kept()) == [{**TEXT, "number": 8}]
+    hear(b'data: {"usage":{}}\n\n')
+    for chunk in (DONE, BILL, TEXT):
+        kept.see(chunk)
+
+    assert list(kept()) == [{**TEXT, "number": 8}, DONE, BILL, TEXT]
 
 
 def test_a_body_too_large_to_keep_is_read_by_the_parser(
