@@ -8,77 +8,70 @@ Two families are on the wire: chat, completions and embeddings say `prompt_token
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias, Union
 
 from or_instrument._read import amount, count, fields, flag
 from or_instrument._records import Usage
 
-_Reader = Callable[[object], object]
+_Tree: TypeAlias = Mapping[str, Union[int, str, "_Tree"]]
+"""What an object may tell, by the names on the wire: where in `Usage` it goes, or as which attribute it is a detail, or
+what an object inside may tell. Of two names for the same, the later one in the answer wins."""
 
-
-class _Shape(NamedTuple):
-    """What one object may tell, by the names on the wire."""
-
-    fields: Mapping[str, tuple[int, type, _Reader]]
-    """Which field of `Usage` it is, the type that it has as a rule, and the reader of all others."""
-    details: Mapping[str, str]
-
-
-_TYPES: Final[Mapping[_Reader, type]] = {count: int, amount: float, flag: bool}
-
-
-def _shape(fields: Mapping[str, tuple[str, _Reader]], details: Mapping[str, str] = {}) -> _Shape:
-    places = {name: (Usage._fields.index(field), _TYPES[read], read) for name, (field, read) in fields.items()}
-    return _Shape(places, details)
+_READ: Final[Mapping[str, tuple[type, Callable[[object], object]]]] = {
+    "input_tokens": (int, count),
+    "output_tokens": (int, count),
+    "cache_read_tokens": (int, count),
+    "cache_creation_tokens": (int, count),
+    "reasoning_tokens": (int, count),
+    "cost": (float, amount),
+    "is_byok": (bool, flag),
+    "upstream_cost": (float, amount),
+    "upstream_input_cost": (float, amount),
+    "upstream_output_cost": (float, amount),
+    "server_tool_cost": (float, amount),
+}
+"""The type that a field of `Usage` has on the wire as a rule, and the reader of all others."""
+_USUAL, _READERS = zip(*(_READ[field] for field in Usage._fields[: len(_READ)]), strict=True)
+_at: Final = Usage._fields.index
 
 
 def _modalities(side: str) -> Mapping[str, str]:
     return {f"{kind}_tokens": f"openrouter.usage.{kind}_{side}_tokens" for kind in ("audio", "image", "video")}
 
 
-_INPUT: Final = _shape(
-    {"cached_tokens": ("cache_read_tokens", count), "cache_write_tokens": ("cache_creation_tokens", count)},
-    _modalities("input"),
-)
-_OUTPUT: Final = _shape({"reasoning_tokens": ("reasoning_tokens", count)}, _modalities("output"))
-_MONEY: Final = _shape(
-    {
-        "upstream_inference_cost": ("upstream_cost", amount),
-        "upstream_inference_prompt_cost": ("upstream_input_cost", amount),
-        "upstream_inference_input_cost": ("upstream_input_cost", amount),
-        "upstream_inference_completions_cost": ("upstream_output_cost", amount),
-        "upstream_inference_output_cost": ("upstream_output_cost", amount),
-        "server_tool_cost": ("server_tool_cost", amount),
-    }
-)
-_TOOLS: Final = _shape(
-    {},
-    {
-        name: f"openrouter.usage.server_tool_use.{name}"
-        for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+_INPUT_DETAILS: Final[_Tree] = {
+    "cached_tokens": _at("cache_read_tokens"),
+    "cache_write_tokens": _at("cache_creation_tokens"),
+    **_modalities("input"),
+}
+_OUTPUT_DETAILS: Final[_Tree] = {"reasoning_tokens": _at("reasoning_tokens"), **_modalities("output")}
+_TOOL_DETAILS: Final[_Tree] = {
+    name: f"openrouter.usage.server_tool_use.{name}"
+    for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+}
+_USAGE: Final[_Tree] = {
+    "prompt_tokens": _at("input_tokens"),
+    "input_tokens": _at("input_tokens"),
+    "completion_tokens": _at("output_tokens"),
+    "output_tokens": _at("output_tokens"),
+    "cost": _at("cost"),
+    "is_byok": _at("is_byok"),
+    "prompt_tokens_details": _INPUT_DETAILS,
+    "input_tokens_details": _INPUT_DETAILS,
+    "completion_tokens_details": _OUTPUT_DETAILS,
+    "output_tokens_details": _OUTPUT_DETAILS,
+    "cost_details": {
+        "upstream_inference_cost": _at("upstream_cost"),
+        "upstream_inference_prompt_cost": _at("upstream_input_cost"),
+        "upstream_inference_input_cost": _at("upstream_input_cost"),
+        "upstream_inference_completions_cost": _at("upstream_output_cost"),
+        "upstream_inference_output_cost": _at("upstream_output_cost"),
+        "server_tool_cost": _at("server_tool_cost"),
     },
-)
-_USAGE: Final = _shape(
-    {
-        "prompt_tokens": ("input_tokens", count),
-        "input_tokens": ("input_tokens", count),
-        "completion_tokens": ("output_tokens", count),
-        "output_tokens": ("output_tokens", count),
-        "cost": ("cost", amount),
-        "is_byok": ("is_byok", flag),
-    },
-)
-_INSIDE: Final = (
-    ("prompt_tokens_details", _INPUT),
-    ("input_tokens_details", _INPUT),
-    ("completion_tokens_details", _OUTPUT),
-    ("output_tokens_details", _OUTPUT),
-    ("cost_details", _MONEY),
-    ("server_tool_use", _TOOLS),
-    ("server_tool_use_details", _TOOLS),
-)
-"""Of two names for the same, the later one wins."""
-_UNKNOWN: Final[list[object]] = [None] * Usage._fields.index("details")
+    "server_tool_use": _TOOL_DETAILS,
+    "server_tool_use_details": _TOOL_DETAILS,
+}
+_UNKNOWN: Final[list[object]] = [None] * len(_READERS)
 _SOURCE: Final = Usage().source
 _LARGEST: Final = 2**63 - 1
 
@@ -87,25 +80,25 @@ def parse_usage(usage: object) -> Usage | None:
     """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
     known = _UNKNOWN.copy()
     details: dict[str, int] = {}
-    said = fields(usage)
-    _read(said, _USAGE, known, details)
-    for name, shape in _INSIDE:
-        if name in said:
-            _read(fields(said[name]), shape, known, details)
+    _read(fields(usage), _USAGE, known, details)
     if not details and known == _UNKNOWN:
         return None
     return Usage._make((*known, details, _SOURCE, None))
 
 
-def _read(source: Mapping[str, object], shape: _Shape, known: list[object], details: dict[str, int]) -> None:
-    places, named = shape
+def _read(source: Mapping[str, object], tree: _Tree, known: list[object], details: dict[str, int]) -> None:
     for name, value in source.items():
-        if name in places:
-            index, usual, read = places[name]
-            # Nearly all values pass the first check; to call a reader for each would take longer than all else here.
-            if type(value) is usual and 0 <= value <= _LARGEST:  # type: ignore[operator]
-                known[index] = value
-            elif value is not None and (said := read(value)) is not None:
-                known[index] = said
-        elif value and name in named and (units := count(value)):
-            details[named[name]] = units
+        if value is None or name not in tree:
+            continue
+        place = tree[name]
+        if type(place) is int:
+            # Nearly all values pass here without the call of a reader.
+            if type(value) is _USUAL[place] and 0 <= value <= _LARGEST:  # type: ignore[operator]
+                known[place] = value
+            elif (said := _READERS[place](value)) is not None:
+                known[place] = said
+        elif type(place) is str:
+            if value and (units := count(value)):
+                details[place] = units
+        else:
+            _read(fields(value), place, known, details)  # type: ignore[arg-type]
