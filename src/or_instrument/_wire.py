@@ -77,19 +77,21 @@ class Wire:
 
     def close(self) -> None:
         """Stand in for the response's own."""
-        self._closing()
+        is_read = self._closing()
         try:
             self._originals["close"]()
         finally:
-            self._closed()
+            if not is_read:
+                self._closed()
 
     async def aclose(self) -> None:
         """Stand in for the response's own."""
-        self._closing()
+        is_read = self._closing()
         try:
             await self._originals["aclose"]()
         finally:
-            self._closed()
+            if not is_read:
+                self._closed()
 
     def _read(self, theirs: Iterator[bytes]) -> Iterator[bytes]:
         try:
@@ -125,9 +127,6 @@ class Wire:
             if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
                 flight.first_chunk_at = flight.last_read_at
 
-    def _is_read(self) -> bool:
-        return any(map(is_running, self._readers))
-
     def _ended(self) -> None:
         # A body too large to keep may yet be parsed by the SDK, which then ends the call.
         if self._keeper is not None and self._keeper.is_whole:
@@ -137,15 +136,16 @@ class Wire:
         if self._keeper is not None:
             broken(self._flight, exc)
 
-    def _closing(self) -> None:
+    def _closing(self) -> bool:
+        """See a close begin; return whether a reader is at it or waits for the next bytes, and so sees the end itself."""
+        is_read = any(map(is_running, self._readers))
         # A close from elsewhere makes the read fail that waits for the next bytes, or that is just about to: by the
         # user's wish. The reader's own close after an error comes with that error in flight.
-        if sys.exc_info()[1] is None or not self._is_read():
+        if not is_read or sys.exc_info()[1] is None:
             self._flight.closing = True
+        return is_read
 
     def _closed(self) -> None:
-        if self._is_read():
-            return
         exc = sys.exc_info()[1]
         if isinstance(exc, GeneratorExit):
             # A generator that is destroyed closes the response, the user's own or the HTTP library's: either way this
