@@ -137,7 +137,7 @@ class Wire:
             broken(self._flight, exc)
 
     def _closing(self) -> bool:
-        """See a close begin; return whether a reader is at it or waits for the next bytes, and so sees the end itself."""
+        """See a close begin; return whether it is a reader's, or comes while one waits: that one sees the end."""
         is_read = any(map(is_running, self._readers))
         # A close from elsewhere makes the read fail that waits for the next bytes, or that is just about to: by the
         # user's wish. The reader's own close after an error comes with that error in flight.
