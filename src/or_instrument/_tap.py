@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from functools import partial
-from itertools import filterfalse
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -115,8 +114,9 @@ def tap(iterator: Iterator[T], flight: Flight, chunks: Chunks) -> Generator[T, N
             chunks.start(chunk)
             yield chunk
             break
-        # Seeing returns None, so that each chunk is handed on: half the time that a loop takes.
-        yield from filterfalse(see, iterator)
+        for chunk in iterator:
+            see(chunk)
+            yield chunk
     except GeneratorExit:
         # Closed, or collected as garbage: either way this may be a finaliser.
         flight.put_off("abandoned")
