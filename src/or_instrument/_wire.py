@@ -94,9 +94,12 @@ class Wire:
                 self._closed()
 
     def _read(self, theirs: Iterator[bytes]) -> Iterator[bytes]:
+        flight, feed = self._flight, self._feed()
         try:
             for data in theirs:
-                self._feed(data)
+                flight.last_read_at = perf_counter()
+                if feed is not None:
+                    feed(data)
                 yield data
         except GeneratorExit:
             raise
@@ -106,9 +109,12 @@ class Wire:
         self._ended()
 
     async def _aread(self, theirs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        flight, feed = self._flight, self._feed()
         try:
             async for data in theirs:
-                self._feed(data)
+                flight.last_read_at = perf_counter()
+                if feed is not None:
+                    feed(data)
                 yield data
         except GeneratorExit:
             raise
@@ -117,15 +123,18 @@ class Wire:
             raise
         self._ended()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self) -> Callable[[bytes], None] | None:
+        """Return what wants the bytes, if anything does."""
         flight, keeper = self._flight, self._keeper
-        flight.last_read_at = perf_counter()
-        if self._hear is not None:
-            self._hear(data)
-        if keeper is not None:
+        if keeper is None:
+            return self._hear
+
+        def keep(data: bytes) -> None:
             keeper.feed(data)
             if flight.first_chunk_at is None and flight.request.stream and keeper.has_data:
                 flight.first_chunk_at = flight.last_read_at
+
+        return keep
 
     def _ended(self) -> None:
         # A body too large to keep may yet be parsed by the SDK, which then ends the call.
