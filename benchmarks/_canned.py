@@ -89,7 +89,8 @@ class Canned:
         self._chat = json.dumps(_CHAT).encode()
         self._embedding = json.dumps(_EMBEDDING).encode()
         self._bodies: dict[int, bytes] = {}
-        self._decoded: dict[int, list[ChatCompletionChunk]] = {}
+        self._decoded: dict[int, list[list[ChatCompletionChunk]]] = {}
+        """The chunks of a stream by its length, and by the read that completes them."""
 
     def send(self, request: httpx.Request, *, stream: bool = False, **_: object) -> httpx.Response:
         """Answer as OpenRouter would; a body that is not streamed has been read, as the real client does."""
@@ -116,7 +117,9 @@ class Canned:
         are read all the same, as a plugin may look at them.
         """
         for self.chunks in lengths:
-            self._decoded[self.chunks] = list(client.chat.completions.create(messages=[], model=MODEL, stream=True))
+            chunks = client.chat.completions.create(messages=[], model=MODEL, stream=True)
+            pieces = _pieces(stream_body(self.chunks))
+            self._decoded[self.chunks] = [list(islice(chunks, piece.count(b"}\n\n"))) for piece in pieces]
         setattr(Stream, "__stream__", _decoded)  # noqa: B010
 
     def allow_short_cut(self) -> None:
@@ -136,11 +139,9 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _decoded(stream: Stream[ChatCompletionChunk]) -> Iterator[ChatCompletionChunk]:
-    decoded = iter(stream.response.extensions["decoded"])
     try:
-        for data in stream.response.iter_bytes():
-            yield from islice(decoded, data.count(b"}\n\n"))
-        yield from decoded
+        for _, chunks in zip(stream.response.iter_bytes(), stream.response.extensions["decoded"], strict=True):
+            yield from chunks
     finally:
         stream.response.close()
 

@@ -6,7 +6,7 @@ import gc
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import median
 from time import process_time_ns
 
@@ -87,24 +87,7 @@ def timed(call: Callable[[], object], times: int = 1) -> Callable[[], int]:
     return clocked
 
 
-def generator_step(items: int = LONG, loops: int = 40) -> float:
-    """CPU seconds that an empty generator adds to each item that passes through it, on this machine, now."""
-    source = [None] * items
-
-    def through(inner: Iterator[None]) -> Iterator[None]:
-        for item in inner:  # noqa: UP028 - the plain loop is what a tap on a stream has to be
-            yield item
-
-    def drain(make: Callable[[], Iterator[None]]) -> float:
-        drained = timed(lambda: deque(make(), maxlen=0))
-        return median(drained() for _ in range(loops)) / items / 1e9
-
-    return drain(lambda: through(through(iter(source)))) - drain(lambda: through(iter(source)))
-
-
 def _answer(subject: Subject, request: dict[str, object]) -> object:
-    if request["do"] == "generator step":
-        return generator_step()
     if request["do"] == "describe":
         return subject.describe(str(request["scenario"]))
     return subject.time(str(request["do"]), int(str(request["calls"])))

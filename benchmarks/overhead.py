@@ -29,7 +29,8 @@ from _worker import LONG, STREAM
 OURS = "or_instrument"
 OFF = (f"{OURS} disabled", f"{OURS} suppressed")
 UNSAMPLED = f"{OURS} not sampled"
-SUBJECTS = ("plain", "plain again", "recorder", OURS, UNSAMPLED, *OFF)
+STEP = "generator"
+SUBJECTS = ("plain", "plain again", STEP, "recorder", OURS, UNSAMPLED, *OFF)
 RECORDED = ("chat", "stream", "embeddings")
 SCENARIOS = {
     "chat": 6,
@@ -61,10 +62,6 @@ class Samples:
         """Return what a subject adds to each chunk: the slope between a short and a long stream."""
         return (self.added(name, "drain long") - self.added(name, "drain")) / (LONG - STREAM)
 
-    def step(self) -> float:
-        """Return what an empty generator adds to an item: a difference already, so its middle is taken."""
-        return median(self.rounds["", "generator step"])
-
 
 def start(name: str, peers: Path | None) -> Worker:
     """Start the process of one subject, with the interpreter and the variables that it needs."""
@@ -77,6 +74,8 @@ def start(name: str, peers: Path | None) -> Worker:
 
 def applies(name: str, scenario: str) -> bool:
     """Whether a scenario says something about a subject. What is off is only timed around an empty request."""
+    if name == STEP:
+        return scenario.startswith("drain")
     if scenario == "request" or name in OFF:
         return scenario == "request" and (name in OFF or name.startswith("plain"))
     return drains(name) or not scenario.startswith("drain")
@@ -96,13 +95,12 @@ def measure(workers: dict[str, Worker], samples: Samples, rounds: int) -> None:
             for name in names:
                 if applies(name, scenario):
                     samples.rounds[name, scenario].append(workers[name].ask(do=scenario, calls=calls))
-        samples.rounds["", "generator step"].append(workers["plain"].ask(do="generator step"))
 
 
 def rows_of(samples: Samples, name: str) -> list[Row]:
     """Return the rows of one subject. Only what has a target is judged."""
     rows = []
-    for scenario in RECORDED if name not in OFF else ():
+    for scenario in RECORDED if name not in (*OFF, STEP) else ():
         seconds = samples.added(name, scenario)
         ratio = seconds / samples.added("recorder", scenario)
         target, met = "", None
@@ -113,7 +111,7 @@ def rows_of(samples: Samples, name: str) -> list[Row]:
         rows.append(Row(name, scenario, seconds * 1e6, "us", ratio, target, met))
     if drains(name):
         chunk = samples.chunk(name)
-        steps = chunk / samples.step()
+        steps = chunk / samples.chunk(STEP)
         target, met = ("< 2 generator steps", steps < 2) if name == OURS else ("", None)
         rows.append(Row(name, "per chunk", chunk * 1e9, "ns", steps, target, met))
     if applies(name, "request"):
@@ -146,6 +144,8 @@ def contents(workers: dict[str, Worker]) -> list[Row]:
     """How much each subject records for its cost: span attributes and histogram records of one chat call."""
     rows = []
     for name, worker in workers.items():
+        if name == STEP:
+            continue
         found = worker.ask(do="describe", scenario="chat")
         rows.append(Row(name, "span attributes", len(found["attributes"]), "", None))
         rows.append(Row(name, "metric records", found["records"], "", None))
@@ -160,7 +160,7 @@ def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, help="how often each subject is asked (default 100)")
-    parser.add_argument("--only", default="", help="comma-separated subjects, next to plain and recorder")
+    parser.add_argument("--only", default="", help="comma-separated subjects, next to plain, generator and recorder")
     parser.add_argument("--peers", type=Path, help="where --make-peers put the other plugins")
     parser.add_argument("--make-peers", type=Path, metavar="DIR", help="make their environments there, and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
@@ -175,7 +175,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     unknown = sorted(set(only) - set(known))
     if unknown:
         sys.exit(f"no such subject: {', '.join(unknown)}; there are: {', '.join(known)}")
-    return [name for name in known if not only or name in (*only, "plain", "recorder")]
+    return [name for name in known if not only or name in (*only, "plain", STEP, "recorder")]
 
 
 def main() -> None:
@@ -196,8 +196,7 @@ def main() -> None:
     show(f"CPU time added to a call, {options.rounds} rounds; ratio: to the recorder, "
          "per chunk: to an empty generator step", rows)  # fmt: skip
     plain = {scenario: samples.plain(scenario) * 1e6 for scenario in SCENARIOS}
-    save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain,
-         generator_step_ns=samples.step() * 1e9)  # fmt: skip
+    save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Counts the function calls (Python's and C's) that a chat call, an embeddings cal
 with us switched on, less those of the same call in a plain process, and compares with the hand-written recorder.
 Exits with 1 where a bound is given and exceeded.
 
-    python benchmarks/work.py --ratio 1.6 --chunk 2
+    python benchmarks/work.py --ratio 2.0 --chunk 2.1
 """
 
 from __future__ import annotations
