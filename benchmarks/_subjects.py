@@ -59,6 +59,14 @@ class Stepped(Calls):
         return stream
 
 
+class Crowded(Calls):
+    """Calls of an application that holds many streams open."""
+
+    def __init__(self, client: OpenAI) -> None:
+        super().__init__(client)
+        self.held = [self.open() for _ in range(20)]
+
+
 def _through(inner: Iterator[ChatCompletionChunk]) -> Iterator[ChatCompletionChunk]:
     for chunk in inner:  # noqa: UP028 - the plain loop is what a tap on a stream has to be
         yield chunk
@@ -188,6 +196,8 @@ def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvi
         importlib.import_module("or_instrument").instrument(tracer_provider=tracers, meter_provider=meters)
         if name.endswith("suppressed"):
             context.attach(context.set_value("suppress_instrumentation", True))
+        if name.endswith("among many"):
+            return Crowded(client)
     elif name == "logfire":
         importlib.import_module("logfire").instrument_openai(client)
     elif not name.startswith("plain"):

@@ -29,8 +29,9 @@ from _worker import LONG, STREAM
 OURS = "or_instrument"
 OFF = (f"{OURS} disabled", f"{OURS} suppressed")
 UNSAMPLED = f"{OURS} not sampled"
+CROWDED = f"{OURS} among many"
 STEP = "generator"
-SUBJECTS = ("plain", "plain again", STEP, "recorder", OURS, UNSAMPLED, *OFF)
+SUBJECTS = ("plain", "plain again", STEP, "recorder", OURS, UNSAMPLED, CROWDED, *OFF)
 RECORDED = ("chat", "stream", "embeddings")
 SCENARIOS = {
     "chat": 6,

@@ -192,6 +192,7 @@ TEXT = event()
 TELLING = (
     event('"stop"'),
     event(rest=',"usage":{"cost":1}'),
+    event(rest=',"usage": {"cost": 1}'),
     event('"stop"', rest=',"usage":{"cost":1}'),
     TEXT.replace(b'"finish_reason":null', b'"finish_reason":null,"native_finish_reason":"STOP"'),
 )
@@ -236,7 +237,7 @@ def test_what_no_chat_chunk_of_openrouter_is_said_in_is_no_text(body: bytes) -> 
     assert not any(telltale.is_text(body) for _ in range(3))
 
 
-@pytest.mark.parametrize("telling", TELLING, ids=["end", "usage", "both", "the provider's end"])
+@pytest.mark.parametrize("telling", TELLING, ids=["end", "usage", "usage with a space", "both", "the provider's end"])
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_usage_and_end_are_told_however_they_are_cut(telling: bytes, data: st.DataObject) -> None:
@@ -257,3 +258,13 @@ def test_text_is_told_however_it_is_cut(data: st.DataObject) -> None:
 
     assert told[-1]
     assert told == sorted(told)
+
+
+@given(cut=st.integers(1, len(TEXT) - 1))
+@settings(max_examples=len(TEXT), deadline=None)
+def test_the_first_choice_is_seen_wherever_it_is_cut(cut: int) -> None:
+    """In two pieces, the second of which ends the event."""
+    telltale = Telltale()
+    telltale.is_text(TEXT[:cut])
+
+    assert telltale.is_text(TEXT[cut:])

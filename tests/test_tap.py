@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
+from conftest import Telemetry
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument import Call, Request, _body, _patch, _sdk
@@ -17,6 +22,7 @@ from or_instrument._reaper import REAPER
 from or_instrument._tap import Chunks, atap, tap
 from or_instrument.testing import Answer, FakeOpenRouter
 
+http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
 HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
 REQUEST = Request("chat", "openrouter", "m", "openrouter.ai", 443, stream=True)
 
@@ -70,37 +76,6 @@ def seen(*chunks: Any, request: Request = REQUEST) -> Chunks:
     return kept
 
 
-def test_the_last_chunk_alone_is_read_where_it_says_all() -> None:
-    """As OpenRouter's does: it repeats both finish reasons next to the usage."""
-    assert list(seen(TEXT, DONE, BILL)()) == [BILL]
-
-
-@pytest.mark.parametrize(
-    "last",
-    [
-        pytest.param({**BILL, "usage": None}, id="no usage"),
-        pytest.param({**BILL, "provider": None}, id="not OpenRouter's"),
-        pytest.param({**BILL, "choices": []}, id="no choice"),
-        pytest.param({**BILL, "choices": TEXT["choices"]}, id="no end"),
-        pytest.param({**BILL, "choices": [{"finish_reason": "stop"}]}, id="no end of the provider's"),
-        pytest.param(
-            {**BILL, "choices": [{"finish_reason": "error", "native_finish_reason": "e"}]}, id="an error's end"
-        ),
-    ],
-)
-def test_chunks_before_the_last_are_read_where_it_does_not_say_all(last: Any) -> None:
-    """What it leaves out may be in one of them."""
-    assert list(seen(TEXT, DONE, last)()) == [TEXT, DONE, last]
-
-
-def test_chunks_before_the_last_are_read_where_an_error_came_behind_it() -> None:
-    """The bill of a stream that broke off comes before its error."""
-    kept = seen(TEXT, BILL)
-    kept.error = {"error": {"code": 502}}
-
-    assert list(kept()) == [TEXT, BILL, kept.error]
-
-
 def test_each_of_several_choices_is_read() -> None:
     """The bill repeats the end of one of them only."""
     other = {**HEAD, "choices": [{"index": 1, "finish_reason": "length", "native_finish_reason": "MAX"}]}
@@ -141,6 +116,80 @@ def test_the_newest_text_is_kept_where_the_bytes_say_text() -> None:
         kept.see(chunk)
 
     assert list(kept()) == [{**TEXT, "number": 8}, DONE, BILL, TEXT]
+
+
+def test_text_is_newer_than_what_came_before_the_first_choice() -> None:
+    """The last word counts, so nothing older may be read after it."""
+    kept = Chunks(REQUEST)
+    hear = kept.listener()
+    assert hear is not None
+    hear(b": OPENROUTER PROCESSING\n\n")
+    kept.see({**HEAD, "model": "first"})
+    hear(b'data: {"choices":[{}]}\n\n')
+    kept.see(TEXT)
+
+    assert list(kept()) == [TEXT]
+
+
+class _Slow(http.SyncByteStream):  # type: ignore[name-defined, misc]
+    """A body whose next bytes come when it is being closed: they were in the socket already."""
+
+    def __init__(self) -> None:
+        self.is_closing = threading.Event()
+        self.was_read = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        data = b"data: " + json.dumps({**TEXT, "object": "chat.completion.chunk"}).encode() + b"\n\n"
+        yield data
+        self.is_closing.wait(10)
+        yield data
+
+    def close(self) -> None:
+        self.is_closing.set()
+        self.was_read.wait(10)
+
+
+def test_a_close_from_elsewhere_is_the_end_where_the_reader_got_its_bytes_and_stopped(telemetry: Telemetry) -> None:
+    """A reader that is in a read when the close begins need not see the end: it may have what it wanted."""
+    body, began, stop = _Slow(), threading.Event(), threading.Event()
+    headers = {"content-type": "text/event-stream"}
+    transport = http.MockTransport(lambda _: http.Response(200, headers=headers, stream=body))
+    client = openai.OpenAI(
+        api_key="x", base_url="https://openrouter.ai/api/v1", http_client=http.Client(transport=transport)
+    )
+    stream = client.chat.completions.create(**HELLO, stream=True)
+
+    def read() -> None:
+        for _ in stream:
+            began.set()
+            if stop.is_set():
+                break
+        body.was_read.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    began.wait(10)
+    stop.set()
+    stream.close()
+    reader.join()
+
+    assert [call.outcome for call in telemetry.calls] == ["closed"]
+
+
+def test_what_was_read_raw_before_parsing_is_not_forgotten(
+    fake: FakeOpenRouter, telemetry: Any, client: openai.OpenAI
+) -> None:
+    """The bill that has passed counts, also where the parsed stream is not read."""
+    fake.script(Answer(chunks=2, pause_s=0.01))
+    with client.chat.completions.with_streaming_response.create(**HELLO, stream=True) as response:
+        raw = response.iter_bytes()
+        while b"[DONE]" not in next(raw):
+            pass
+        response.parse()
+
+    (call,) = telemetry.calls
+    assert call.reply.finish_reasons == ("stop",)
+    assert call.spend is not None
 
 
 def test_a_body_too_large_to_keep_is_read_by_the_parser(

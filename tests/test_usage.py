@@ -167,6 +167,19 @@ def test_both_names_of_the_server_tool_object_are_read() -> None:
     )
 
 
+@pytest.mark.parametrize("is_model", [False, True], ids=["dict", "model"])
+@pytest.mark.parametrize("is_theirs_first", [False, True])
+def test_a_name_filled_in_with_zero_replaces_nothing(is_model: bool, is_theirs_first: bool) -> None:
+    """Some gateways send both families of names, one of them all 0."""
+    ours = {"prompt_tokens": 3, "completion_tokens": 793, "total_tokens": 796, "prompt_tokens_details": None}
+    theirs = {"input_tokens": 0, "output_tokens": 0, "input_tokens_details": None}
+    usage = {**theirs, **ours} if is_theirs_first else {**ours, **theirs}
+
+    parsed = parse_usage(CompletionUsage.construct(**usage) if is_model else usage)
+
+    assert parsed == Usage(input_tokens=3, output_tokens=793)
+
+
 def test_a_server_tool_that_cost_nothing_is_told_from_none_that_ran() -> None:
     """`server_tool_cost` is 0 for a tool that settled at 0, and absent where none ran."""
     assert parse_usage({"cost": 1, "cost_details": {"server_tool_cost": 0}}) == Usage(cost=1.0, server_tool_cost=0.0)

@@ -16,9 +16,10 @@ _EVENTS_KEPT: Final = 3
 _DATA: Final = b"data:"
 _DATA_LINE: Final = b"\ndata:"
 _CHOICES: Final = b'"choices":['
-_USAGE: Final = b'"usage":{'
+_USAGE: Final = b'"usage":'
+_NO_USAGE: Final = b'"usage":null'
 _FINISHED: Final = b'_reason":"'
-_CARRIED: Final = len(_FINISHED) - 1
+_CARRIED: Final = max(map(len, (_CHOICES, _USAGE, _FINISHED))) - 1
 
 
 class JSONKeeper:
@@ -104,13 +105,17 @@ class Telltale:
         if self._has_told:
             return False
         seen = self._carried + data if self._carried else data
-        # What is looked for may be cut in two, though not by a read that ends with an event. rfind is twice as fast as
-        # find, and find as `in`, which asks first whether it was given a number.
+        # What is looked for may be cut in two, though not by a read that ends with an event.
         self._carried = b"" if seen[-1:] == b"\n" else seen[-_CARRIED:]
-        self._has_told = seen.rfind(_USAGE) >= 0 or seen.rfind(_FINISHED) >= 0
+        # rfind takes half the time of find.
+        self._has_told = seen.rfind(_FINISHED) >= 0 or (seen.rfind(_USAGE) >= 0 and _has_usage(seen))
         if not self._has_choices:
             self._has_choices = seen.rfind(_CHOICES) >= 0
         return self._has_choices and not self._has_told
+
+
+def _has_usage(seen: bytes) -> bool:
+    return seen.count(_USAGE) > seen.count(_NO_USAGE)
 
 
 def event_data(lines: Iterable[bytes]) -> list[object]:

@@ -83,7 +83,7 @@ class Landing:
     def _tap(self, stream: Any) -> None:
         self._is_tapped = True
         wire = self._wire or self._watch(stream.response)
-        chunks = self._flight.chunks = Chunks(self._flight.request, self._flight.collector)
+        chunks = Chunks(self._flight.request, self._flight.collector)
         readers = _sdk.replace_iterator(stream, partial(_tapped, self._flight, chunks))
         wire.leave_to(readers, chunks.listener() if are_many_open() else None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
@@ -74,25 +74,14 @@ class Chunks:
     def _sort(self, chunk: object) -> None:
         if self._is_text:
             self._text = chunk
+            self.last.clear()
         else:
             self._see(chunk)
 
-    def __call__(self) -> Sequence[object]:
-        """Return the kept chunks, oldest first; the last one alone where it says all, as OpenRouter's does."""
-        if self.last and not self._needs_all and self.error is None and _says_all(self.last[-1]):
-            return (self.last[-1],)
+    def __call__(self) -> list[object]:
+        """Return the kept chunks, oldest first."""
         kept = (self.first, *(self.finished or ()), self._text, *self.last, self.error)
         return [chunk for chunk in kept if chunk is not None]
-
-
-def _says_all(chunk: object) -> bool:
-    # https://openrouter.ai/docs/api/reference/streaming: the usage chunk repeats both finish reasons. Those of the
-    # call's only choice: of several, each ends in a chunk of its own.
-    if get(chunk, "usage") is None or get(chunk, "provider") is None:
-        return False
-    choices = items(get(chunk, "choices"))
-    ended = bool(choices) and get(choices[0], "finish_reason") not in (None, "error")
-    return ended and get(choices[0], "native_finish_reason") is not None
 
 
 def _see_both(one: Callable[[object], object], other: Callable[[object], object], chunk: object) -> None:
@@ -107,6 +96,7 @@ def _see_choices(finished: deque[object], chunk: object) -> None:
 
 def tap(iterator: Iterator[T], flight: Flight, chunks: Chunks) -> Generator[T, None, None]:
     """Yield what the iterator yields; tell the flight of the end."""
+    flight.chunks = chunks
     see = chunks.see
     try:
         for chunk in iterator:
@@ -132,6 +122,7 @@ def tap(iterator: Iterator[T], flight: Flight, chunks: Chunks) -> Generator[T, N
 
 async def atap(iterator: AsyncIterator[T], flight: Flight, chunks: Chunks) -> AsyncGenerator[T, None]:
     """`tap` for async streams."""
+    flight.chunks = chunks
     see = chunks.see
     try:
         async for chunk in iterator:

@@ -15,7 +15,7 @@ from or_instrument._records import Usage
 
 _Tree: TypeAlias = Mapping[str, Union[int, str, "_Tree"]]
 """What an object may tell, by the names on the wire: where in `Usage` it goes, or as which attribute it is a detail, or
-what an object inside may tell. Of two names for the same, the later one in the answer wins."""
+what an object inside may tell. Of two names for the same, the one that is not 0 counts."""
 
 _READ: Final[Mapping[str, tuple[type, Callable[[object], object]]]] = {
     "input_tokens": (int, count),
@@ -92,10 +92,11 @@ def _read(source: Mapping[str, object], tree: _Tree, known: list[object], detail
             continue
         place = tree[name]
         if type(place) is int:
-            # Nearly all values pass here without the call of a reader.
-            if type(value) is _USUAL[place] and 0 <= value <= _LARGEST:  # type: ignore[operator]
-                known[place] = value
-            elif (said := _READERS[place](value)) is not None:
+            # Nearly all values are of the usual type, and need no call of a reader.
+            is_plain = type(value) is _USUAL[place] and 0 <= value <= _LARGEST  # type: ignore[operator]
+            said = value if is_plain else _READERS[place](value)
+            # Gateways fill in the name that is not theirs with 0.
+            if said or (said is not None and known[place] is None):
                 known[place] = said
         elif type(place) is str:
             if value and (units := count(value)):

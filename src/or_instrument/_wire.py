@@ -77,29 +77,27 @@ class Wire:
 
     def close(self) -> None:
         """Stand in for the response's own."""
-        is_read = self._closing()
+        self._closing()
         try:
             self._originals["close"]()
         finally:
-            if not is_read:
-                self._closed()
+            self._closed()
 
     async def aclose(self) -> None:
         """Stand in for the response's own."""
-        is_read = self._closing()
+        self._closing()
         try:
             await self._originals["aclose"]()
         finally:
-            if not is_read:
-                self._closed()
+            self._closed()
 
     def _read(self, theirs: Iterator[bytes]) -> Iterator[bytes]:
-        flight, feed = self._flight, self._feed()
+        flight, hear = self._flight, self._listener()
         try:
             for data in theirs:
                 flight.last_read_at = perf_counter()
-                if feed is not None:
-                    feed(data)
+                if hear is not None:
+                    hear(data)
                 yield data
         except GeneratorExit:
             raise
@@ -109,12 +107,12 @@ class Wire:
         self._ended()
 
     async def _aread(self, theirs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        flight, feed = self._flight, self._feed()
+        flight, hear = self._flight, self._listener()
         try:
             async for data in theirs:
                 flight.last_read_at = perf_counter()
-                if feed is not None:
-                    feed(data)
+                if hear is not None:
+                    hear(data)
                 yield data
         except GeneratorExit:
             raise
@@ -123,8 +121,8 @@ class Wire:
             raise
         self._ended()
 
-    def _feed(self) -> Callable[[bytes], None] | None:
-        """Return what wants the bytes, if anything does."""
+    def _listener(self) -> Callable[[bytes], None] | None:
+        """Return what is to hear the bytes, if anything is."""
         flight, keeper = self._flight, self._keeper
         if keeper is None:
             return self._hear
@@ -136,6 +134,9 @@ class Wire:
 
         return keep
 
+    def _is_read(self) -> bool:
+        return any(map(is_running, self._readers))
+
     def _ended(self) -> None:
         # A body too large to keep may yet be parsed by the SDK, which then ends the call.
         if self._keeper is not None and self._keeper.is_whole:
@@ -145,16 +146,16 @@ class Wire:
         if self._keeper is not None:
             broken(self._flight, exc)
 
-    def _closing(self) -> bool:
-        """See a close begin; return whether it is a reader's, or comes while one waits: that one sees the end."""
-        is_read = any(map(is_running, self._readers))
+    def _closing(self) -> None:
         # A close from elsewhere makes the read fail that waits for the next bytes, or that is just about to: by the
         # user's wish. The reader's own close after an error comes with that error in flight.
-        if not is_read or sys.exc_info()[1] is None:
+        if sys.exc_info()[1] is None or not self._is_read():
             self._flight.closing = True
-        return is_read
 
     def _closed(self) -> None:
+        # Asked anew: a reader that was at it when the close began may have got its bytes and stopped.
+        if self._is_read():
+            return
         exc = sys.exc_info()[1]
         if isinstance(exc, GeneratorExit):
             # A generator that is destroyed closes the response, the user's own or the HTTP library's: either way this
