@@ -78,12 +78,14 @@ def _event(chunk: object) -> bytes:
 class Canned:
     """The `send` of an HTTP client that never sends.
 
-    `chunks` is how long the next stream will be. With `short_cut`, the SDK's own `request` does nothing at all, so
-    that what lies around it can be timed to the nanosecond.
+    `chunks` is how long the next stream will be; with `trickles`, its events come one at a time, as a model writes
+    them, else 16 KiB at a time. With `short_cut`, the SDK's own `request` does nothing at all, so that what lies around
+    it can be timed to the nanosecond.
     """
 
     def __init__(self) -> None:
         self.chunks = 200
+        self.trickles = False
         self.short_cut = False
         self._response = http_library().Response
         self._chat = json.dumps(_CHAT).encode()
@@ -106,7 +108,9 @@ class Canned:
         if body is None:
             body = self._bodies[self.chunks] = stream_body(self.chunks)
         headers = {"content-type": "text/event-stream"}
-        response: httpx.Response = self._response(200, headers=headers, content=_pieces(body), request=request)
+        response: httpx.Response = self._response(
+            200, headers=headers, content=_pieces(body, self.trickles), request=request
+        )
         response.extensions["decoded"] = self._decoded.get(self.chunks)
         return response
 
@@ -133,7 +137,10 @@ class Canned:
         setattr(SyncAPIClient, "request", shortened)  # noqa: B010
 
 
-def _pieces(body: bytes) -> Iterator[bytes]:
+def _pieces(body: bytes, trickles: bool = False) -> Iterator[bytes]:
+    if trickles:
+        yield from (event + b"\n\n" for event in body.split(b"\n\n") if event)
+        return
     for start in range(0, len(body), 16_384):
         yield body[start : start + 16_384]
 

@@ -53,6 +53,7 @@ def count(subject: str) -> list[float]:
     build_beforehand(client)
     calls = build(subject, client, trace.get_tracer_provider(), metrics.get_meter_provider())
     canned.chunks = 2 * LONG
+    canned.trickles = True
     for _ in range(3):
         calls.stream()
     pipeline.drain()

@@ -101,34 +101,36 @@ def test_no_bytes_are_listened_to_where_every_chunk_is_needed(request_: Request,
     assert Chunks(request_, collector).listener() is None
 
 
-def test_the_newest_text_is_kept_where_the_bytes_say_text() -> None:
-    """One chunk, which its reader holds too, tells who answered and how far it came when a stream is broken off."""
+def test_text_is_let_go_of_when_the_next_bytes_come() -> None:
+    """Until usage or an end is in sight; from then on the last four chunks are kept."""
     kept = Chunks(REQUEST)
     hear = kept.listener()
     assert hear is not None
     hear(b'data: {"choices":[{}]}\n\n')
+    kept.start(TEXT)
     for number in range(9):
+        hear(b'data: {"choices":[{}]}\n\n')
         kept.see({**TEXT, "number": number})
 
-    assert list(kept()) == [{**TEXT, "number": 8}]
+    assert list(kept()) == [HEAD, {**TEXT, "number": 8}]
     hear(b'data: {"usage":{}}\n\n')
     for chunk in (DONE, BILL, TEXT):
+        hear(b'data: {"choices":[{}]}\n\n')
         kept.see(chunk)
 
-    assert list(kept()) == [{**TEXT, "number": 8}, DONE, BILL, TEXT]
+    assert list(kept()) == [HEAD, {**TEXT, "number": 8}, DONE, BILL, TEXT]
 
 
-def test_text_is_newer_than_what_came_before_the_first_choice() -> None:
-    """The last word counts, so nothing older may be read after it."""
+def test_who_answered_is_known_of_text_that_was_let_go_of() -> None:
+    """A stream may be broken off when bytes have come of which no chunk was made."""
     kept = Chunks(REQUEST)
     hear = kept.listener()
     assert hear is not None
-    hear(b": OPENROUTER PROCESSING\n\n")
-    kept.see({**HEAD, "model": "first"})
     hear(b'data: {"choices":[{}]}\n\n')
-    kept.see(TEXT)
+    kept.start(TEXT)
+    hear(b": OPENROUTER PROCESSING\n\n")
 
-    assert list(kept()) == [TEXT]
+    assert list(kept()) == [HEAD]
 
 
 class _Slow(http.SyncByteStream):  # type: ignore[name-defined, misc]

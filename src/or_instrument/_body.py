@@ -101,7 +101,7 @@ class Telltale:
         self._has_told = False
 
     def is_text(self, data: bytes) -> bool:
-        """Take in the next bytes; return whether chunks made of them, and of those before, can be let go of."""
+        """Take in the next bytes; return whether the chunks made of the bytes so far are, and can be let go of."""
         if self._has_told:
             return False
         seen = self._carried + data if self._carried else data

@@ -20,67 +20,61 @@ from or_instrument._sdk import error_chunk
 T = TypeVar("T")
 
 _LAST_KEPT: Final = 4
+_WHO: Final = ("id", "model", "provider")
 _FINISHED_KEPT: Final = 128
 
 
 class Chunks:
     """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event.
 
-    Where many calls are on their way at once, chunks of mere text are not kept but for the newest one, which whoever
-    reads the stream holds too: the garbage collector would take longer over thousands of them than all else here.
+    Where many calls are on their way at once, chunks of mere text are let go of when the next bytes come: the garbage
+    collector would take longer over thousands of them than all else here.
     """
 
-    __slots__ = ("_is_heard", "_is_text", "_needs_all", "_see", "_text", "error", "finished", "first", "last")
+    __slots__ = ("_is_heard", "_needs_all", "error", "finished", "first", "last", "see")
 
     def __init__(self, request: Request, collector: Collector | None = None) -> None:
         self.first: object = None
         self.error: object = None
         self.last: deque[object] = deque(maxlen=_LAST_KEPT)
         self.finished: deque[object] | None = None
-        self._see: Callable[[object], object] = self.last.append
-        self._needs_all = self._is_heard = self._is_text = False
-        self._text: object = None
+        # Each chunk passes here, so what is called is no more than an append where that will do.
+        self.see: Callable[[object], object] = self.last.append
+        self._needs_all = self._is_heard = False
         if collector is not None:
             self._needs_all = True
-            self._see = partial(_see_both, self._see, collector.see)
+            self.see = partial(_see_both, self.see, collector.see)
         if request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters:
             self._needs_all = True
             self.finished = deque(maxlen=_FINISHED_KEPT)
-            self._see = partial(_see_both, self._see, partial(_see_choices, self.finished))
-
-    @property
-    def see(self) -> Callable[[object], object]:
-        """What each chunk is to be shown to: no more than an append where that will do."""
-        return self._sort if self._is_heard else self._see
+            self.see = partial(_see_both, self.see, partial(_see_choices, self.finished))
 
     def listener(self) -> Callable[[bytes], None] | None:
         """Return what is to hear the bytes before chunks are made of them, `None` where all chunks are needed."""
         if self._needs_all:
             return None
         self._is_heard = True
-        is_text = Telltale().is_text
+        is_text, last = Telltale().is_text, self.last
 
         def hear(data: bytes) -> None:
-            self._is_text = is_text(data)
+            if is_text(data):
+                # To clear it would leave it holding two blocks of memory.
+                while last:
+                    last.popleft()
 
         return hear
 
     def start(self, chunk: object) -> None:
-        """See the first chunk: of the events of a Responses stream, not all carry the id and the model."""
+        """See the first chunk: who answers is not told by all events of Responses, nor by chunks that are let go of."""
         if get(chunk, "type") is not None:
             self.first = chunk
+        elif self._is_heard:
+            self.first = {name: get(chunk, name) for name in _WHO}
         self.see(chunk)
-
-    def _sort(self, chunk: object) -> None:
-        if self._is_text:
-            self._text = chunk
-            self.last.clear()
-        else:
-            self._see(chunk)
 
     def __call__(self) -> list[object]:
         """Return the kept chunks, oldest first."""
-        kept = (self.first, *(self.finished or ()), self._text, *self.last, self.error)
+        kept = (self.first, *(self.finished or ()), *self.last, self.error)
         return [chunk for chunk in kept if chunk is not None]
 
 
