@@ -27,8 +27,8 @@ _FINISHED_KEPT: Final = 128
 class Chunks:
     """What is kept of a stream: the last few chunks, those with which one of several choices ended, a first event.
 
-    Where many calls are on their way at once, chunks of mere text are let go of when the next bytes come: the garbage
-    collector would take longer over thousands of them than all else here.
+    Where many calls are on their way at once, chunks of mere text are let go of when the next bytes come: four of them
+    hold as much memory as all else that a stream needs here.
     """
 
     __slots__ = ("_is_heard", "_needs_all", "error", "finished", "first", "last", "see")
