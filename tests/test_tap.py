@@ -128,9 +128,38 @@ def test_who_answered_is_known_of_text_that_was_let_go_of() -> None:
     assert hear is not None
     hear(b'data: {"choices":[{}]}\n\n')
     kept.start(TEXT)
-    hear(b": OPENROUTER PROCESSING\n\n")
+    hear(b'data: {"choices":[{"del')
 
     assert list(kept()) == [HEAD]
+
+
+def test_how_a_stream_ended_is_known_where_the_done_comes_alone() -> None:
+    """The last chunk is kept, whatever it says: no other comes."""
+    failed = {**TEXT, "choices": [{"index": 0, "error": {"code": 502}}]}
+    kept = Chunks(REQUEST)
+    hear = kept.listener()
+    assert hear is not None
+    for chunk in (TEXT, failed):
+        hear(b'data: {"choices":[{}]}\n\n')
+        kept.see(chunk)
+    hear(b"data: [DONE]\n\n")
+
+    assert list(kept()) == [failed]
+
+
+def test_events_of_responses_are_kept_whatever_their_bytes_say() -> None:
+    """They have no choices, unless in what they quote."""
+    created, failed = {"type": "response.created"}, {"type": "response.failed"}
+    kept = Chunks(REQUEST)
+    hear = kept.listener()
+    assert hear is not None
+    hear(b'data: {"choices":[{}]}\n\n')
+    kept.start(created)
+    hear(b'data: {"choices":[{}]}\n\n')
+    kept.see(failed)
+    hear(b'data: {"choices":[{}]}\n\n')
+
+    assert list(kept()) == [created, created, failed]
 
 
 class _Slow(http.SyncByteStream):  # type: ignore[name-defined, misc]

@@ -87,31 +87,28 @@ class EventKeeper:
 
 
 class Telltale:
-    """Tells from the bytes of a chat stream whether the chunks that the SDK makes of them are mere text.
+    """Tells from the bytes of a chat stream whether they bring mere text, so that no chunk before them is needed.
 
-    Text they are from the first choice on until usage or a finish reason is in sight, as OpenRouter writes them:
-    without spaces. A stream that is written in another way has no text, so that all of its chunks are worth keeping.
+    They do where they hold a choice, as OpenRouter writes one: without spaces, and neither they nor any bytes before
+    hold usage or a finish reason. A stream that is written in another way, or of other events, brings no text.
     """
 
-    __slots__ = ("_carried", "_has_choices", "_has_told")
+    __slots__ = ("_carried", "_has_told")
 
     def __init__(self) -> None:
         self._carried = b""
-        self._has_choices = False
         self._has_told = False
 
     def is_text(self, data: bytes) -> bool:
-        """Take in the next bytes; return whether the chunks made of the bytes so far are, and can be let go of."""
+        """Take in the next bytes; return whether they bring text."""
         if self._has_told:
             return False
         seen = self._carried + data if self._carried else data
         # What is looked for may be cut in two, though not by a read that ends with an event.
         self._carried = b"" if seen[-1:] == b"\n" else seen[-_CARRIED:]
-        # rfind takes half the time of find.
+        # What is not there is found missing in half the time by rfind.
         self._has_told = seen.rfind(_FINISHED) >= 0 or (seen.rfind(_USAGE) >= 0 and _has_usage(seen))
-        if not self._has_choices:
-            self._has_choices = seen.rfind(_CHOICES) >= 0
-        return self._has_choices and not self._has_told
+        return not self._has_told and seen.find(_CHOICES) >= 0
 
 
 def _has_usage(seen: bytes) -> bool:

@@ -57,7 +57,7 @@ class Chunks:
         is_text, last = Telltale().is_text, self.last
 
         def hear(data: bytes) -> None:
-            if is_text(data):
+            if self._is_heard and is_text(data):
                 # To clear it would leave it holding two blocks of memory.
                 while last:
                     last.popleft()
@@ -67,7 +67,7 @@ class Chunks:
     def start(self, chunk: object) -> None:
         """See the first chunk: who answers is not told by all events of Responses, nor by chunks that are let go of."""
         if get(chunk, "type") is not None:
-            self.first = chunk
+            self.first, self._is_heard = chunk, False
         elif self._is_heard:
             self.first = {name: get(chunk, name) for name in _WHO}
         self.see(chunk)
