@@ -109,10 +109,12 @@ def test_text_is_let_go_of_when_the_next_bytes_come() -> None:
     hear(b'data: {"choices":[{}]}\n\n')
     kept.start(TEXT)
     for number in range(9):
-        hear(b'data: {"choices":[{}]}\n\n')
+        hear(b'data: {"choices":[{}]}\n\n' * 3)
+        for _ in range(2):
+            kept.see(TEXT)
         kept.see({**TEXT, "number": number})
 
-    assert list(kept()) == [HEAD, {**TEXT, "number": 8}]
+    assert list(kept()) == [HEAD, TEXT, TEXT, {**TEXT, "number": 8}]
     hear(b'data: {"usage":{}}\n\n')
     for chunk in (DONE, BILL, TEXT):
         hear(b'data: {"choices":[{}]}\n\n')
