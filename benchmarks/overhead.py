@@ -101,7 +101,7 @@ def measure(workers: dict[str, Worker], samples: Samples, rounds: int) -> None:
 def rows_of(samples: Samples, name: str) -> list[Row]:
     """Return the rows of one subject. Only what has a target is judged."""
     rows = []
-    for scenario in RECORDED if name not in (*OFF, STEP) else ():
+    for scenario in (scenario for scenario in RECORDED if applies(name, scenario)):
         seconds = samples.added(name, scenario)
         ratio = seconds / samples.added("recorder", scenario)
         target, met = "", None
@@ -145,8 +145,6 @@ def contents(workers: dict[str, Worker]) -> list[Row]:
     """How much each subject records for its cost: span attributes and histogram records of one chat call."""
     rows = []
     for name, worker in workers.items():
-        if name == STEP:
-            continue
         found = worker.ask(do="describe", scenario="chat")
         rows.append(Row(name, "span attributes", len(found["attributes"]), "", None))
         rows.append(Row(name, "metric records", found["records"], "", None))
@@ -197,7 +195,7 @@ def main() -> None:
     show(f"CPU time added to a call, {options.rounds} rounds; ratio: to the recorder, "
          "per chunk: to an empty generator step", rows)  # fmt: skip
     plain = {scenario: samples.plain(scenario) * 1e6 for scenario in SCENARIOS}
-    save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain)  # fmt: skip
+    save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain)
 
 
 if __name__ == "__main__":

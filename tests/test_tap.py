@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +76,14 @@ def seen(*chunks: Any, request: Request = REQUEST) -> Chunks:
     return kept
 
 
+def heard() -> tuple[Chunks, Callable[[bytes], None]]:
+    """Return what is kept where many streams are open, and what hears the bytes."""
+    kept = Chunks(REQUEST)
+    hear = kept.listener()
+    assert hear is not None
+    return kept, hear
+
+
 def test_each_of_several_choices_is_read() -> None:
     """The bill repeats the end of one of them only."""
     other = {**HEAD, "choices": [{"index": 1, "finish_reason": "length", "native_finish_reason": "MAX"}]}
@@ -103,9 +111,7 @@ def test_no_bytes_are_listened_to_where_every_chunk_is_needed(request_: Request,
 
 def test_text_is_let_go_of_when_the_next_bytes_come() -> None:
     """Until usage or an end is in sight; from then on the last four chunks are kept."""
-    kept = Chunks(REQUEST)
-    hear = kept.listener()
-    assert hear is not None
+    kept, hear = heard()
     hear(b'data: {"choices":[{}]}\n\n')
     kept.start(TEXT)
     for number in range(9):
@@ -125,9 +131,7 @@ def test_text_is_let_go_of_when_the_next_bytes_come() -> None:
 
 def test_who_answered_is_known_of_text_that_was_let_go_of() -> None:
     """A stream may be broken off when bytes have come of which no chunk was made."""
-    kept = Chunks(REQUEST)
-    hear = kept.listener()
-    assert hear is not None
+    kept, hear = heard()
     hear(b'data: {"choices":[{}]}\n\n')
     kept.start(TEXT)
     hear(b'data: {"choices":[{"del')
@@ -138,9 +142,7 @@ def test_who_answered_is_known_of_text_that_was_let_go_of() -> None:
 def test_how_a_stream_ended_is_known_where_the_done_comes_alone() -> None:
     """The last chunk is kept, whatever it says: no other comes."""
     failed = {**TEXT, "choices": [{"index": 0, "error": {"code": 502}}]}
-    kept = Chunks(REQUEST)
-    hear = kept.listener()
-    assert hear is not None
+    kept, hear = heard()
     for chunk in (TEXT, failed):
         hear(b'data: {"choices":[{}]}\n\n')
         kept.see(chunk)
@@ -152,9 +154,7 @@ def test_how_a_stream_ended_is_known_where_the_done_comes_alone() -> None:
 def test_events_of_responses_are_kept_whatever_their_bytes_say() -> None:
     """They have no choices, unless in what they quote."""
     created, failed = {"type": "response.created"}, {"type": "response.failed"}
-    kept = Chunks(REQUEST)
-    hear = kept.listener()
-    assert hear is not None
+    kept, hear = heard()
     hear(b'data: {"choices":[{}]}\n\n')
     kept.start(created)
     hear(b'data: {"choices":[{}]}\n\n')

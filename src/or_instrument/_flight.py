@@ -56,7 +56,7 @@ class Flight:
         collector: Collector | None = None,
         amend: Callable[[Call], Call] | None = None,
     ) -> None:
-        self.id = next(_ids)
+        self.id = new_id()
         self.request = request
         self.context = context
         self.collector = collector
@@ -207,7 +207,7 @@ def missing(reply: Reply, outcome: Outcome) -> str | None:
         return "rejected" if reply.failure is not None and reply.failure.status_code else outcome
     if usage.cost is None:
         return "no_cost"
-    return "no_upstream_cost" if usage.is_byok and usage.upstream_cost is None else None
+    return "no_upstream_cost" if usage.spend is None else None
 
 
 def _name(sink: Sink) -> str:

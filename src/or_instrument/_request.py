@@ -18,8 +18,6 @@ _OPERATIONS: Final = {
     "embeddings": "embeddings",
     "rerank": "rerank",
 }
-_OPERATIONS_BY_PATH: Final = {f"/{path}": operation for path, operation in _OPERATIONS.items()}
-"""As the SDK writes them."""
 _TAKES_USAGE: Final = frozenset(("chat", "text_completion", "embeddings"))
 _USAGE_OPTION: Final[Mapping[str, object]] = {"include": True}
 _LIST_LIMIT: Final = 32
@@ -28,7 +26,7 @@ _FLOAT_MAX: Final = sys.float_info.max
 
 def operation_of(url: str) -> str | None:
     """Return the operation that a POST to this path or absolute URL asks for, `None` for those not recorded."""
-    operation = _OPERATIONS_BY_PATH.get(url) or _OPERATIONS.get(url.strip("/"))
+    operation = _OPERATIONS.get(url.strip("/"))
     if operation is not None:
         return operation
     parts = urlsplit(url)

@@ -40,12 +40,12 @@ class Chunks:
         self.finished: deque[object] | None = None
         # Each chunk passes here, so what is called is no more than an append where that will do.
         self.see: Callable[[object], object] = self.last.append
-        self._needs_all = self._is_heard = False
+        self._is_heard = False
+        several = request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters
+        self._needs_all = several or collector is not None
         if collector is not None:
-            self._needs_all = True
             self.see = partial(_see_both, self.see, collector.see)
-        if request.operation == "text_completion" or "gen_ai.request.choice.count" in request.parameters:
-            self._needs_all = True
+        if several:
             self.finished = deque(maxlen=_FINISHED_KEPT)
             self.see = partial(_see_both, self.see, partial(_see_choices, self.finished))
 

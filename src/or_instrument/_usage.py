@@ -17,21 +17,20 @@ _Tree: TypeAlias = Mapping[str, Union[int, str, "_Tree"]]
 """What an object may tell, by the names on the wire: where in `Usage` it goes, or as which attribute it is a detail, or
 what an object inside may tell. Of two names for the same, the one that is not 0 counts."""
 
-_READ: Final[Mapping[str, tuple[type, Callable[[object], object]]]] = {
-    "input_tokens": (int, count),
-    "output_tokens": (int, count),
-    "cache_read_tokens": (int, count),
-    "cache_creation_tokens": (int, count),
-    "reasoning_tokens": (int, count),
-    "cost": (float, amount),
-    "is_byok": (bool, flag),
-    "upstream_cost": (float, amount),
-    "upstream_input_cost": (float, amount),
-    "upstream_output_cost": (float, amount),
-    "server_tool_cost": (float, amount),
+_READ: Final[Mapping[str, Callable[[object], object]]] = {
+    "input_tokens": count,
+    "output_tokens": count,
+    "cache_read_tokens": count,
+    "cache_creation_tokens": count,
+    "reasoning_tokens": count,
+    "cost": amount,
+    "is_byok": flag,
+    "upstream_cost": amount,
+    "upstream_input_cost": amount,
+    "upstream_output_cost": amount,
+    "server_tool_cost": amount,
 }
-"""The type that a field of `Usage` has on the wire as a rule, and the reader of all others."""
-_USUAL, _READERS = zip(*(_READ[field] for field in Usage._fields[: len(_READ)]), strict=True)
+_READERS: Final = tuple(_READ[field] for field in Usage._fields[: len(_READ)])
 _at: Final = Usage._fields.index
 
 
@@ -73,7 +72,6 @@ _USAGE: Final[_Tree] = {
 }
 _UNKNOWN: Final[list[object]] = [None] * len(_READERS)
 _SOURCE: Final = Usage().source
-_LARGEST: Final = 2**63 - 1
 
 
 def parse_usage(usage: object) -> Usage | None:
@@ -92,9 +90,7 @@ def _read(source: Mapping[str, object], tree: _Tree, known: list[object], detail
             continue
         place = tree[name]
         if type(place) is int:
-            # Nearly all values are of the usual type, and need no call of a reader.
-            is_plain = type(value) is _USUAL[place] and 0 <= value <= _LARGEST  # type: ignore[operator]
-            said = value if is_plain else _READERS[place](value)
+            said = _READERS[place](value)
             # Gateways fill in the name that is not theirs with 0.
             if said or (said is not None and known[place] is None):
                 known[place] = said
