@@ -18,7 +18,7 @@ from odd_account import OddAccount
 import or_instrument
 from or_instrument import _account
 from or_instrument._account import Attempts, generation_question
-from or_instrument._account_body import UnreadableError, read_generation, read_key, usage_of
+from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, usage_of
 from or_instrument.testing import Answer
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument import _body
-from or_instrument._body import EventKeeper, JSONKeeper, Telltale, parse_json
-from or_instrument._fold import fold
+from or_instrument._openrouter import events as _body
+from or_instrument._openrouter.events import EventKeeper, JSONKeeper, Telltale, parse_json
+from or_instrument._openrouter.fold import fold
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "cost": 0.25}}
 JSON = st.recursive(

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from or_instrument import ConfigError
-from or_instrument._broadcast import broadcast_span, with_trace
+from or_instrument._openrouter.broadcast import broadcast_span, with_trace
 from or_instrument.testing import Answer, FakeOpenRouter
 
 ASK: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import Failure
-from or_instrument._failure import class_name, failure_of, failure_of_exception
+from or_instrument._openrouter.failure import class_name, failure_of, failure_of_exception
 
 SECRET = "the prompt was: SECRET"  # noqa: S105 - stands for a prompt
 

@@ -11,7 +11,7 @@ from openai import BaseModel
 from openai.types.chat import ChatCompletionChunk
 
 from or_instrument import Failure, Reply, Usage
-from or_instrument._fold import fold
+from or_instrument._openrouter.fold import fold
 
 HEAD = {"id": "gen-1", "model": "acme/large", "provider": "Acme AI"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5}

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from or_instrument import AccountGauges, ConfigError, KeyStatus, LookupFailed, _account, observe_account
-from or_instrument._account_body import read_key
+from or_instrument._openrouter.account import read_key
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 from openai import OpenAI
 
-from or_instrument import _hosts
-from or_instrument._hosts import Endpoint, Hosts
+from or_instrument._openrouter import hosts as _hosts
+from or_instrument._openrouter.hosts import Endpoint, Hosts
 
 
 class Address(NamedTuple):

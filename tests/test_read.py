@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import BaseModel
 
-from or_instrument._read import amount, code, count, fields, flag, get, items, label
+from or_instrument._openrouter.values import amount, code, count, fields, flag, get, items, label
 
 INT64_MAX = 2**63 - 1
 JSON = st.recursive(

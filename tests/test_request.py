@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import Request
-from or_instrument._hosts import Endpoint
-from or_instrument._request import _READERS, describe, operation_of, with_usage_option
+from or_instrument._openrouter.hosts import Endpoint
+from or_instrument._openrouter.request import _READERS, describe, operation_of, with_usage_option
 
 ENDPOINT = Endpoint("openrouter.ai", 443, "openrouter", is_named=True)
 

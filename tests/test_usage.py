@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
 from or_instrument import Usage
-from or_instrument._usage import parse_usage
+from or_instrument._openrouter.usage import parse_usage
 
 INT64_MAX = 2**63 - 1
 CHAT = {

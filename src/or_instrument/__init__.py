@@ -24,9 +24,9 @@ if _typing.TYPE_CHECKING:
         fetch_key,
     )
     from or_instrument._gauges import AccountGauges, observe_account
-    from or_instrument._generation import Credits, Generation, KeyStatus
     from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
     from or_instrument._instrumentor import OpenRouterInstrumentor
+    from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
     from or_instrument._tracker import CostTracker, track
 
 __all__ = [
@@ -64,9 +64,9 @@ __all__ = [
 _LATER = {
     "AccountGauges": "_gauges",
     "CostTracker": "_tracker",
-    "Credits": "_generation",
-    "Generation": "_generation",
-    "KeyStatus": "_generation",
+    "Credits": "_openrouter.generation",
+    "Generation": "_openrouter.generation",
+    "KeyStatus": "_openrouter.generation",
     "OpenRouterInstrumentor": "_instrumentor",
     "afetch_credits": "_account",
     "afetch_generation": "_account",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from or_instrument._account_body import UnreadableError, read_credits, read_generation, read_key
 from or_instrument._errors import LookupFailed
-from or_instrument._failure import class_name, failure_of_exception
-from or_instrument._generation import Credits, Generation, KeyStatus
+from or_instrument._openrouter.account import UnreadableError, read_credits, read_generation, read_key
+from or_instrument._openrouter.failure import class_name, failure_of_exception
+from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI

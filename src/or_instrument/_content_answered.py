@@ -8,7 +8,7 @@ from typing import Final, cast
 from or_instrument._content_items import item_parts
 from or_instrument._content_message import Draft
 from or_instrument._content_text import Item, plain
-from or_instrument._read import get, items
+from or_instrument._openrouter.values import get, items
 
 _ASSISTANT: Final = "assistant"
 _FINISH_WORDS: Final = {"tool_calls": "tool_call", "function_call": "tool_call"}

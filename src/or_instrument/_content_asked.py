@@ -9,7 +9,7 @@ from or_instrument._content_items import item_message
 from or_instrument._content_message import message
 from or_instrument._content_parts import made, parts
 from or_instrument._content_text import Item, plain
-from or_instrument._read import code, get, items
+from or_instrument._openrouter.values import code, get, items
 from or_instrument._records import Content
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from or_instrument._content_parts import made, media, opaque, parts, tool_call, tool_response
 from or_instrument._content_text import Item
-from or_instrument._read import code, get
+from or_instrument._openrouter.values import code, get
 
 
 def item_message(item: object) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from or_instrument._content_parts import made, media, parts, text, tool_call, tool_response
 from or_instrument._content_text import Item
-from or_instrument._read import code, get, items
+from or_instrument._openrouter.values import code, get, items
 
 
 class Draft:

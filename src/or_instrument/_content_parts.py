@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from or_instrument._content_text import Item, decoded_size, loads
-from or_instrument._read import code, get, items
+from or_instrument._openrouter.values import code, get, items
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TAKEN: Final = frozenset(

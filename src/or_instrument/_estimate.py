@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from or_instrument._extras import require
-from or_instrument._hosts import OPENROUTER
+from or_instrument._openrouter.hosts import OPENROUTER
 from or_instrument._records import Call, Usage
 
 _PROVIDERS: Final = {

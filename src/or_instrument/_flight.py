@@ -10,7 +10,7 @@ from time import perf_counter, time_ns
 from typing import Final
 
 from or_instrument._content import Collector
-from or_instrument._fold import fold
+from or_instrument._openrouter.fold import fold
 from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
 from or_instrument._shield import report

@@ -17,7 +17,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from or_instrument._account import KEY, ask
 from or_instrument._errors import ConfigError
-from or_instrument._generation import KeyStatus
+from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._semconv import ACCOUNT
 from or_instrument._shield import report

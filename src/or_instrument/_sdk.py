@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from or_instrument._hosts import URL
-from or_instrument._read import label
+from or_instrument._openrouter.hosts import URL
+from or_instrument._openrouter.values import label
 
 if TYPE_CHECKING:
     from openai._models import FinalRequestOptions

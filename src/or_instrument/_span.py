@@ -19,7 +19,7 @@ from opentelemetry.trace import (
 )
 
 from or_instrument import _semconv as names
-from or_instrument._broadcast import broadcast_span
+from or_instrument._openrouter.broadcast import broadcast_span
 from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
 
 

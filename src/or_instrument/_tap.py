@@ -9,11 +9,11 @@ from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
-from or_instrument._body import Telltale
 from or_instrument._content import Collector
-from or_instrument._failure import failure_of_exception
 from or_instrument._flight import Flight
-from or_instrument._read import get, items
+from or_instrument._openrouter.events import Telltale
+from or_instrument._openrouter.failure import failure_of_exception
+from or_instrument._openrouter.values import get, items
 from or_instrument._records import Request
 from or_instrument._sdk import error_chunk
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from or_instrument._failure import failure_of
-from or_instrument._read import fields, get, items, label
+from or_instrument._openrouter.failure import failure_of
+from or_instrument._openrouter.usage import parse_usage
+from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply
-from or_instrument._usage import parse_usage
 
 _ERROR: Final = "error"
 _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": "cancelled"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, Union
 
-from or_instrument._read import amount, count, fields, flag
+from or_instrument._openrouter.values import amount, count, fields, flag
 from or_instrument._records import Usage
 
 _Tree: TypeAlias = Mapping[str, Union[int, str, "_Tree"]]

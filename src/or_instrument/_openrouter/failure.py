@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from or_instrument._read import code, get, label
+from or_instrument._openrouter.values import code, get, label
 from or_instrument._records import Failure
 
 _RETRY_AFTER: Final = "retry-after"

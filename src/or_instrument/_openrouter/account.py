@@ -8,8 +8,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from or_instrument._generation import Credits, Generation, KeyStatus
-from or_instrument._read import amount, get
+from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
+from or_instrument._openrouter.values import amount, get
 from or_instrument._records import Reply, Usage, exact
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from or_instrument._hosts import Endpoint
-from or_instrument._read import get, items, label
+from or_instrument._openrouter.hosts import Endpoint
+from or_instrument._openrouter.values import get, items, label
 from or_instrument._records import AttributeValue, Request
 
 _OPERATIONS: Final = {
