@@ -22,7 +22,7 @@ from conftest import Telemetry
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from or_instrument import _flight
+from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 pytestmark = [

@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.trace import set_span_in_context
 
 import or_instrument
-from or_instrument import _shield
+from or_instrument._calls import shield as _shield
 from or_instrument.testing import Answer, FakeOpenRouter
 
 pytestmark = pytest.mark.anyio

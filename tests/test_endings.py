@@ -24,7 +24,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
-from or_instrument import _flight
+from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
@@ -460,7 +460,7 @@ def test_a_sink_that_raises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The caller does not see it, other sinks get the call, and it is logged once, without its text."""
-    monkeypatch.setattr("or_instrument._shield._reported", set())
+    monkeypatch.setattr("or_instrument._calls.shield._reported", set())
     fake.default = ANSWER
     calls: list[Any] = []
 

@@ -13,9 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from or_instrument import Call, Failure, Reply, Request, Usage, _flight, _shield
-from or_instrument._flight import Flight, abandon_all, missing
-from or_instrument._reaper import Reaper
+from or_instrument import Call, Failure, Reply, Request, Usage
+from or_instrument._calls import flight as _flight
+from or_instrument._calls import shield as _shield
+from or_instrument._calls.flight import Flight, abandon_all, missing
+from or_instrument._calls.reaper import Reaper
 from or_instrument._records import Sink
 
 REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)

@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import or_instrument
-from or_instrument import ConfigError, _shield
+from or_instrument import ConfigError
+from or_instrument._calls import shield as _shield
 from or_instrument.testing import FakeOpenRouter
 
 Factory = Callable[..., Any]

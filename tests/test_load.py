@@ -16,7 +16,7 @@ import openai
 import pytest
 from conftest import Telemetry
 
-from or_instrument import _flight
+from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from or_instrument import Call, Failure, Reply, Request, Usage, _metrics
+from or_instrument._calls.flight import missing
 from or_instrument._enrich import _THEIRS, Theirs
-from or_instrument._flight import missing
 from or_instrument._metrics import Metrics
 from or_instrument._semconv import CACHE_READ_TOKENS
 from or_instrument._span import Spans

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 import or_instrument
-from or_instrument import _shield
+from or_instrument._calls import shield as _shield
 from or_instrument.testing import FakeOpenRouter, errors
 
 HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
@@ -31,11 +31,11 @@ def _fresh_log() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("broken", "recorded"),
     [
-        ("or_instrument._observer.describe", 0),
+        ("or_instrument._calls.observer.describe", 0),
         ("or_instrument._sdk.observed", 0),
         ("or_instrument._sdk.is_stream", 1),
-        ("or_instrument._landing.Landing._read", 1),
-        ("or_instrument._flight.fold", 1),
+        ("or_instrument._calls.landing.Landing._read", 1),
+        ("or_instrument._calls.flight.fold", 1),
     ],
 )
 def test_a_bug_of_ours_leaves_the_call_alone(
@@ -78,7 +78,7 @@ def test_a_bug_of_ours_leaves_the_exception_alone(
 ) -> None:
     """The caller has the SDK's exception even where we cannot read it, and the call is recorded."""
     fake.script(errors.rate_limit())
-    monkeypatch.setattr("or_instrument._landing.failure_of_exception", _fail)
+    monkeypatch.setattr("or_instrument._calls.landing.failure_of_exception", _fail)
 
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(**HELLO)

@@ -138,7 +138,7 @@ def test_no_secret_goes_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever is answered, streamed or not, what is exported, logged and warned holds none of the secrets."""
-    monkeypatch.setattr("or_instrument._shield._reported", set())
+    monkeypatch.setattr("or_instrument._calls.shield._reported", set())
     caplog.set_level(logging.DEBUG, "or_instrument")
     fake.default = ANSWERS[answer]
     with (
@@ -167,7 +167,7 @@ def test_the_failure_of_a_sink_is_logged_without_its_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What an exception of a user's sink says may quote the prompt, and is not logged."""
-    monkeypatch.setattr("or_instrument._shield._reported", set())
+    monkeypatch.setattr("or_instrument._calls.shield._reported", set())
     fake.default = SAID
 
     def bad(_call: object) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from or_instrument import _reaper, _shield
-from or_instrument._reaper import Reaper
+from or_instrument._calls import reaper as _reaper
+from or_instrument._calls import shield as _shield
+from or_instrument._calls.reaper import Reaper
 
 WAIT_S = 10
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from or_instrument import attributes
-from or_instrument._scope import ATTRIBUTES
+from or_instrument._calls.scope import ATTRIBUTES
 
 
 def current() -> dict[str, object]:

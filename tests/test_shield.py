@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from or_instrument import _shield
-from or_instrument._shield import report
+from or_instrument._calls import shield as _shield
+from or_instrument._calls.shield import report
 
 SECRET = "the prompt was: SECRET"  # noqa: S105 - stands for a prompt
 

@@ -15,12 +15,12 @@ from conftest import Telemetry
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument import Call, Request, _patch, _sdk
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.tap import Chunks, atap, tap
 from or_instrument._content import Capture
-from or_instrument._flight import Flight
 from or_instrument._openrouter import events as _body
 from or_instrument._openrouter.fold import fold
-from or_instrument._reaper import REAPER
-from or_instrument._tap import Chunks, atap, tap
 from or_instrument.testing import Answer, FakeOpenRouter
 
 http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")

@@ -16,8 +16,8 @@ import pytest
 from conftest import Telemetry
 
 import or_instrument
-from or_instrument import _flight
-from or_instrument._flight import Flight
+from or_instrument._calls import flight as _flight
+from or_instrument._calls.flight import Flight
 from or_instrument._records import Call, Request
 from or_instrument.testing import Answer, FakeOpenRouter
 

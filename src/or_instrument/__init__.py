@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as _typing
 from importlib import import_module as _import_module
 
+from or_instrument._calls.scope import attributes
 from or_instrument._errors import BudgetExceeded, ConfigError, LookupFailed
 from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
-from or_instrument._scope import attributes
 from or_instrument._version import __version__
 
 if _typing.TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
+from or_instrument._calls.shield import report
 from or_instrument._content_answered import Answer
 from or_instrument._content_asked import asked
 from or_instrument._content_text import Item, Redact, fit, plain, redacted
 from or_instrument._openrouter.events import EventKeeper, event_data
 from or_instrument._records import Call, Content
-from or_instrument._shield import report
 
 _LINE_LIMIT = 4 * 1024 * 1024
 

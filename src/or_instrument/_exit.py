@@ -17,10 +17,10 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Final
 
-from or_instrument._flight import abandon_all
+from or_instrument._calls.flight import abandon_all
+from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.shield import report
 from or_instrument._lookup import LOOKUPS
-from or_instrument._reaper import REAPER
-from or_instrument._shield import report
 
 TIMEOUT_S: Final = 5.0
 

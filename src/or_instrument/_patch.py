@@ -15,7 +15,7 @@ from typing import Any, Final
 import wrapt
 from opentelemetry.context import Context, attach, detach, get_current
 
-from or_instrument._observer import Observer
+from or_instrument._calls.observer import Observer
 from or_instrument._sdk import SUPPORTED
 
 _log = logging.getLogger("or_instrument")

@@ -17,9 +17,9 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
 
+from or_instrument._calls.shield import report
 from or_instrument._exit import EXIT
 from or_instrument._records import Call, Request, Sink
-from or_instrument._shield import report
 
 if TYPE_CHECKING:
     from or_instrument._exporters import Exporters

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Final
 
 from or_instrument import _export
+from or_instrument._calls.scope import TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._instrument import is_instrumented
 from or_instrument._records import PENDING, Call
-from or_instrument._scope import TRACKERS
 from or_instrument._settings import ENABLED
 from or_instrument._totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
 

@@ -9,17 +9,17 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
 
 from or_instrument import _sdk
+from or_instrument._calls.flight import Flight, abandon_all
+from or_instrument._calls.landing import Landing
+from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
+from or_instrument._calls.shield import report
 from or_instrument._content import Capture
 from or_instrument._errors import BudgetExceeded
-from or_instrument._flight import Flight, abandon_all
-from or_instrument._landing import Landing
 from or_instrument._openrouter.broadcast import with_trace
 from or_instrument._openrouter.hosts import Endpoint, Hosts
 from or_instrument._openrouter.request import describe, operation_of, with_usage_option
-from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Request, Sink
-from or_instrument._scope import ATTRIBUTES, TRACKERS, Tracker
-from or_instrument._shield import report
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 Opened: TypeAlias = tuple[Landing, Context, tuple[Any, ...], Mapping[str, Any]]

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any, Final
 
 from or_instrument import _sdk
+from or_instrument._calls.flight import Flight, are_many_open
+from or_instrument._calls.response import Wire
+from or_instrument._calls.shield import report
+from or_instrument._calls.tap import Chunks, atap, tap
 from or_instrument._content import ContentKeeper
-from or_instrument._flight import Flight, are_many_open
 from or_instrument._openrouter.events import EventKeeper, JSONKeeper, parse_json
 from or_instrument._openrouter.failure import failure_of_exception
 from or_instrument._openrouter.values import get
-from or_instrument._shield import report
-from or_instrument._tap import Chunks, atap, tap
-from or_instrument._wire import Wire
 
 _GENERATION_ID: Final = "x-generation-id"
 _CACHE_STATUS: Final = "x-openrouter-cache-status"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter, time_ns
 from typing import Final
 
+from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.shield import report
 from or_instrument._content import Collector
 from or_instrument._openrouter.fold import fold
-from or_instrument._reaper import REAPER
 from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
-from or_instrument._shield import report
 
 _ids: Final = itertools.count(1)
 _live: dict[int, weakref.ref[Flight]] = {}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final, Protocol
 
-from or_instrument._shield import report
+from or_instrument._calls.shield import report
 
 _EXIT_TIMEOUT_S: Final = 5.0
 

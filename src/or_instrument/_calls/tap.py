@@ -9,8 +9,8 @@ from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
+from or_instrument._calls.flight import Flight
 from or_instrument._content import Collector
-from or_instrument._flight import Flight
 from or_instrument._openrouter.events import Telltale
 from or_instrument._openrouter.failure import failure_of_exception
 from or_instrument._openrouter.values import get, items
