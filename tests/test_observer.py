@@ -32,8 +32,8 @@ def _fresh_log() -> Iterator[None]:
     ("broken", "recorded"),
     [
         ("or_instrument._calls.observer.describe", 0),
-        ("or_instrument._sdk.observed", 0),
-        ("or_instrument._sdk.is_stream", 1),
+        ("or_instrument._clients.openai_sdk.observed", 0),
+        ("or_instrument._clients.openai_sdk.is_stream", 1),
         ("or_instrument._calls.landing.Landing._read", 1),
         ("or_instrument._calls.flight.fold", 1),
     ],
@@ -63,7 +63,7 @@ def test_a_bug_of_ours_leaves_a_raw_response_alone(
     telemetry: Any, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A raw response is handed on even where we cannot look at it."""
-    monkeypatch.setattr("or_instrument._sdk.http_response_of", _fail)
+    monkeypatch.setattr("or_instrument._clients.openai_sdk.http_response_of", _fail)
 
     raw = client.chat.completions.with_raw_response.create(**HELLO)
 

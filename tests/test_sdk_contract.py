@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai._models import FinalRequestOptions
 
-from or_instrument import _sdk
+from or_instrument._clients import openai_sdk as _sdk
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 pytestmark = pytest.mark.anyio

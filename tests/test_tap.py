@@ -14,10 +14,12 @@ import pytest
 from conftest import Telemetry
 from opentelemetry.context import Context, attach, detach
 
-from or_instrument import Call, Request, _patch, _sdk
+from or_instrument import Call, Request
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.tap import Chunks, atap, tap
+from or_instrument._clients import openai as _patch
+from or_instrument._clients import openai_sdk as _sdk
 from or_instrument._content import Capture
 from or_instrument._openrouter import events as _body
 from or_instrument._openrouter.fold import fold

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument import _semconv as names
 from or_instrument._calls.observer import Observer
+from or_instrument._clients.openai import Patch
 from or_instrument._content import Capture
 from or_instrument._content_sinks import Events, SpanContent, open_events
 from or_instrument._content_text import Redact
@@ -20,7 +21,6 @@ from or_instrument._extras import MissingExtra
 from or_instrument._lookup import LOOKUPS, mark_pending
 from or_instrument._metrics import Metrics
 from or_instrument._openrouter.hosts import Hosts
-from or_instrument._patch import Patch
 from or_instrument._providers import Providers
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from opentelemetry import metrics, trace
 
+from or_instrument._clients.openai_sdk import SUPPORTED
 from or_instrument._extras import MissingExtra
 from or_instrument._instrument import instrument, is_instrumented
-from or_instrument._sdk import SUPPORTED
 from or_instrument._settings import ENABLED, enabled, explain, resolve
 
 OK: Final = "ok"

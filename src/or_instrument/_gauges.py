@@ -17,11 +17,11 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from or_instrument._account import KEY, ask
 from or_instrument._calls.shield import report
+from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._semconv import ACCOUNT
-from or_instrument._target import sync_client
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:

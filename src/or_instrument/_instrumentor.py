@@ -10,8 +10,8 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from or_instrument._clients.openai_sdk import SUPPORTED
 from or_instrument._instrument import instrument, is_instrumented, uninstrument
-from or_instrument._sdk import SUPPORTED
 
 _log = logging.getLogger("or_instrument")
 _NOT_OURS: Final = frozenset(("skip_dep_check", "raise_exception_on_conflict"))

@@ -17,12 +17,12 @@ from or_instrument._account import Attempts, Question, generation_question, get
 from or_instrument._calls.flight import abandon_all, deliver, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
+from or_instrument._clients.target import Target, sync_client, target_of
 from or_instrument._errors import LookupFailed
 from or_instrument._openrouter.account import recovered_reply
 from or_instrument._openrouter.generation import Generation
 from or_instrument._openrouter.hosts import OPENROUTER
 from or_instrument._records import PENDING, Call, Sink
-from or_instrument._target import Target, sync_client, target_of
 
 FAILED: Final = "lookup_failed"
 DROPPED: Final = "lookup_dropped"

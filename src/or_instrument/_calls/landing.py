@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from or_instrument import _sdk
 from or_instrument._calls.flight import Flight, are_many_open
 from or_instrument._calls.response import Wire
 from or_instrument._calls.shield import report
 from or_instrument._calls.tap import Chunks, atap, tap
+from or_instrument._clients import openai_sdk
 from or_instrument._content import ContentKeeper
 from or_instrument._openrouter.events import EventKeeper, JSONKeeper, parse_json
 from or_instrument._openrouter.failure import failure_of_exception
@@ -34,7 +34,7 @@ class Landing:
         if not self._flight.is_open or self._is_tapped:
             return
         try:
-            if _sdk.is_stream(reply):
+            if openai_sdk.is_stream(reply):
                 self._tap(reply)
             else:
                 self._read(reply)
@@ -46,8 +46,8 @@ class Landing:
         if not self._flight.is_open or self._is_tapped:
             return
         try:
-            response = _sdk.http_response_of(result)
-            if response is None or (_sdk.body_of(response) is not None and not self._flight.request.stream):
+            response = openai_sdk.http_response_of(result)
+            if response is None or (openai_sdk.body_of(response) is not None and not self._flight.request.stream):
                 self._read(result)
             else:
                 self._watch(response).keep(_keeper(self._flight, response))
@@ -68,15 +68,15 @@ class Landing:
             report("observing an exception", error)
 
     def _read(self, reply: object) -> None:
-        response = _sdk.http_response_of(reply)
+        response = openai_sdk.http_response_of(reply)
         if response is None:
             self._flight.chunks = lambda: (reply,)
         else:
             self._see_headers(response)
-            body = _sdk.body_of(response)
-            if body is not None and _sdk.is_json(response):
+            body = openai_sdk.body_of(response)
+            if body is not None and openai_sdk.is_json(response):
                 self._flight.chunks = partial(parse_json, body)
-            elif body is not None and _sdk.is_event_stream(response):
+            elif body is not None and openai_sdk.is_event_stream(response):
                 self._flight.chunks = partial(_events, body)
         self._flight.finish("complete")
 
@@ -84,7 +84,7 @@ class Landing:
         self._is_tapped = True
         wire = self._wire or self._watch(stream.response)
         chunks = Chunks(self._flight.request, self._flight.collector)
-        readers = _sdk.replace_iterator(stream, partial(_tapped, self._flight, chunks))
+        readers = openai_sdk.replace_iterator(stream, partial(_tapped, self._flight, chunks))
         wire.leave_to(readers, chunks.listener() if are_many_open() else None)
 
     def _watch(self, response: Any) -> Wire:
@@ -93,13 +93,13 @@ class Landing:
         return self._wire
 
     def _see_headers(self, response: Any) -> None:
-        self._flight.generation_id = _sdk.header(response, _GENERATION_ID)
-        self._flight.cache_status = _sdk.header(response, _CACHE_STATUS)
+        self._flight.generation_id = openai_sdk.header(response, _GENERATION_ID)
+        self._flight.cache_status = openai_sdk.header(response, _CACHE_STATUS)
 
 
 def _keeper(flight: Flight, response: Any) -> EventKeeper | JSONKeeper:
     # A body of the user's own may ask for a stream without the SDK's knowledge.
-    if not flight.request.stream and not _sdk.is_event_stream(response):
+    if not flight.request.stream and not openai_sdk.is_event_stream(response):
         return JSONKeeper()
     return EventKeeper() if flight.collector is None else ContentKeeper(flight.collector.see)
 
@@ -111,7 +111,7 @@ def _events(body: bytes) -> list[object]:
 
 
 def _error_type(response: Any) -> object:
-    bodies = parse_json(_sdk.body_of(response) or b"")
+    bodies = parse_json(openai_sdk.body_of(response) or b"")
     return get(bodies[0], "error_type") if bodies else None
 
 

@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
 
-from or_instrument import _sdk
 from or_instrument._calls.flight import Flight, abandon_all
 from or_instrument._calls.landing import Landing
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
+from or_instrument._clients import openai_sdk
 from or_instrument._content import Capture
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.broadcast import with_trace
@@ -63,11 +63,11 @@ class Observer:
             trackers = TRACKERS.get()
             if not self._sinks and not trackers:
                 return None
-            options = _sdk.options_of(args, kwargs)
+            options = openai_sdk.options_of(args, kwargs)
             operation = operation_of(options.url) if options.method.lower() == "post" else None
             if operation is None or self._is_suppressed(get_current()):
                 return None
-            endpoint = self._hosts.endpoint(_sdk.url_of(client, options))
+            endpoint = self._hosts.endpoint(openai_sdk.url_of(client, options))
             if endpoint is None:
                 return None
             sinks = self._sinks
@@ -89,7 +89,7 @@ class Observer:
         arguments: Arguments,
     ) -> Opened:
         args, kwargs = arguments
-        body = _sdk.sent_body(options)
+        body = openai_sdk.sent_body(options)
         request = describe(endpoint, operation, body, bool(kwargs.get("stream")), ATTRIBUTES.get())
         collector = None if self._capture is None else self._capture.begin(body)
         flight = Flight(request, sinks, None, collector, self._amend)
@@ -100,7 +100,7 @@ class Observer:
             if endpoint.is_named and not options.files:
                 extra = self._extra(operation, options, body, context)
             observe = landing.parsed if self._look_inside is None else self._looking(flight, landing)
-            args, kwargs = _sdk.with_options(args, kwargs, _sdk.observed(options, observe, extra))
+            args, kwargs = openai_sdk.with_options(args, kwargs, openai_sdk.observed(options, observe, extra))
         except BaseException:
             flight.discard()
             raise

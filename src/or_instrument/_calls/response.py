@@ -13,8 +13,8 @@ from typing import Any
 
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.tap import broken
+from or_instrument._clients.openai_sdk import is_closed_by_reader, is_running, methods_in_use
 from or_instrument._openrouter.events import EventKeeper, JSONKeeper
-from or_instrument._sdk import is_closed_by_reader, is_running, methods_in_use
 
 
 class Wire:

@@ -10,12 +10,12 @@ from time import perf_counter
 from typing import Final, TypeVar
 
 from or_instrument._calls.flight import Flight
+from or_instrument._clients.openai_sdk import error_chunk
 from or_instrument._content import Collector
 from or_instrument._openrouter.events import Telltale
 from or_instrument._openrouter.failure import failure_of_exception
 from or_instrument._openrouter.values import get, items
 from or_instrument._records import Request
-from or_instrument._sdk import error_chunk
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import wrapt
 from opentelemetry.context import Context, attach, detach, get_current
 
 from or_instrument._calls.observer import Observer
-from or_instrument._sdk import SUPPORTED
+from or_instrument._clients.openai_sdk import SUPPORTED
 
 _log = logging.getLogger("or_instrument")
 _CLIENT_MODULE: Final = "openai._client"
