@@ -461,10 +461,10 @@ async def test_failure_of_capture_loses_no_call(
 ) -> None:
     """Errors of ours while a stream's content is captured reach neither the caller nor the call's record."""
     telemetry = instrumented(content="span_only")
-    monkeypatch.setattr("or_instrument._content_answered.Answer.see", lambda *_: 1 / 0)
+    monkeypatch.setattr("or_instrument._content.answered.Answer.see", lambda *_: 1 / 0)
     chunks = list(client.chat.completions.create(**CHAT, stream=True))
     client.chat.completions.create(**CHAT)
-    monkeypatch.setattr("or_instrument._content.asked", lambda *_: 1 / 0)
+    monkeypatch.setattr("or_instrument._content.capture.asked", lambda *_: 1 / 0)
     client.chat.completions.create(**CHAT)
 
     assert len(chunks) > 2

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from or_instrument._content import ContentKeeper
-from or_instrument._content_answered import Answer
-from or_instrument._content_asked import asked
-from or_instrument._content_text import dumps
+from or_instrument._content.answered import Answer
+from or_instrument._content.asked import asked
+from or_instrument._content.capture import ContentKeeper
+from or_instrument._content.text import dumps
 from or_instrument._records import Content
 
 BYTES = base64.b64encode(b"never to be seen" * 4).decode()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument._content_text import dumps, fit, plain, redacted
+from or_instrument._content.text import dumps, fit, plain, redacted
 
 Messages = list[dict[str, object]]
 

@@ -20,7 +20,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.tap import Chunks, atap, tap
 from or_instrument._clients import openai as _patch
 from or_instrument._clients import openai_sdk as _sdk
-from or_instrument._content import Capture
+from or_instrument._content.capture import Capture
 from or_instrument._openrouter import events as _body
 from or_instrument._openrouter.fold import fold
 from or_instrument.testing import Answer, FakeOpenRouter

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from or_instrument import _semconv as names
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.openai import Patch
-from or_instrument._content import Capture
+from or_instrument._content.capture import Capture
+from or_instrument._content.text import Redact
 from or_instrument._content_sinks import Events, SpanContent, open_events
-from or_instrument._content_text import Redact
 from or_instrument._enrich import Enricher, is_unwanted
 from or_instrument._errors import ConfigError
 from or_instrument._estimate import estimator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import get_current_span
 
 from or_instrument import _semconv as names
-from or_instrument._content_text import dumps
+from or_instrument._content.text import dumps
 from or_instrument._enrich import theirs_in
 from or_instrument._records import Call, Content
 from or_instrument._span import end_attributes, start_attributes

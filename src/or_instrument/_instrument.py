@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
-from or_instrument._content_text import Redact
+from or_instrument._content.text import Redact
 from or_instrument._lookup import LOOKUPS
 from or_instrument._providers import Providers, flush_within
 from or_instrument._records import Sink

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from or_instrument._content_text import Redact
+from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._records import Sink
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._content import Collector
+from or_instrument._content.capture import Collector
 from or_instrument._openrouter.fold import fold
 from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
 

@@ -10,7 +10,7 @@ from or_instrument._calls.response import Wire
 from or_instrument._calls.shield import report
 from or_instrument._calls.tap import Chunks, atap, tap
 from or_instrument._clients import openai_sdk
-from or_instrument._content import ContentKeeper
+from or_instrument._content.capture import ContentKeeper
 from or_instrument._openrouter.events import EventKeeper, JSONKeeper, parse_json
 from or_instrument._openrouter.failure import failure_of_exception
 from or_instrument._openrouter.values import get

@@ -14,7 +14,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
-from or_instrument._content import Capture
+from or_instrument._content.capture import Capture
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.broadcast import with_trace
 from or_instrument._openrouter.hosts import Endpoint, Hosts

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from or_instrument._calls.flight import Flight
 from or_instrument._clients.openai_sdk import error_chunk
-from or_instrument._content import Collector
+from or_instrument._content.capture import Collector
 from or_instrument._openrouter.events import Telltale
 from or_instrument._openrouter.failure import failure_of_exception
 from or_instrument._openrouter.values import get, items

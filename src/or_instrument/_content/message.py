@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from or_instrument._content_parts import made, media, parts, text, tool_call, tool_response
-from or_instrument._content_text import Item
+from or_instrument._content.parts import made, media, parts, text, tool_call, tool_response
+from or_instrument._content.text import Item
 from or_instrument._openrouter.values import code, get, items
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
-from or_instrument._content_items import item_parts
-from or_instrument._content_message import Draft
-from or_instrument._content_text import Item, plain
+from or_instrument._content.items import item_parts
+from or_instrument._content.message import Draft
+from or_instrument._content.text import Item, plain
 from or_instrument._openrouter.values import get, items
 
 _ASSISTANT: Final = "assistant"

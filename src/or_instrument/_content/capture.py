@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from or_instrument._calls.shield import report
-from or_instrument._content_answered import Answer
-from or_instrument._content_asked import asked
-from or_instrument._content_text import Item, Redact, fit, plain, redacted
+from or_instrument._content.answered import Answer
+from or_instrument._content.asked import asked
+from or_instrument._content.text import Item, Redact, fit, plain, redacted
 from or_instrument._openrouter.events import EventKeeper, event_data
 from or_instrument._records import Call, Content
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from or_instrument._content_items import item_message
-from or_instrument._content_message import message
-from or_instrument._content_parts import made, parts
-from or_instrument._content_text import Item, plain
+from or_instrument._content.items import item_message
+from or_instrument._content.message import message
+from or_instrument._content.parts import made, parts
+from or_instrument._content.text import Item, plain
 from or_instrument._openrouter.values import code, get, items
 from or_instrument._records import Content
 

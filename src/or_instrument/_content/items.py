@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from or_instrument._content_parts import made, media, opaque, parts, tool_call, tool_response
-from or_instrument._content_text import Item
+from or_instrument._content.parts import made, media, opaque, parts, tool_call, tool_response
+from or_instrument._content.text import Item
 from or_instrument._openrouter.values import code, get
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from or_instrument._content_text import Item, decoded_size, loads
+from or_instrument._content.text import Item, decoded_size, loads
 from or_instrument._openrouter.values import code, get, items
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
