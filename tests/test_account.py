@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from odd_account import OddAccount
 
 import or_instrument
-from or_instrument import _account
-from or_instrument._account import Attempts, generation_question
+from or_instrument._money import account as _account
+from or_instrument._money.account import Attempts, generation_question
 from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, usage_of
 from or_instrument.testing import Answer
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument import Call, CostTracker, Reply, Request, Usage, _cost, _export
-from or_instrument._export import read, rows_csv, totals_csv, totals_json
+from or_instrument import Call, CostTracker, Reply, Request, Usage, _cost
 from or_instrument._extras import MissingExtra
-from or_instrument._totals import Row, Totals
+from or_instrument._money import export as _export
+from or_instrument._money.export import read, rows_csv, totals_csv, totals_json
+from or_instrument._money.totals import Row, Totals
 
 
 def call(number: int, cost: float | None, model: str = "a/model", **attributes: Any) -> Call:

@@ -21,7 +21,7 @@ TOKENS = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 def estimate() -> Callable[[Call], Call]:
     """Return the estimator."""
     pytest.importorskip("genai_prices")
-    from or_instrument._estimate import estimator  # noqa: PLC0415 - after the check for its extra
+    from or_instrument._money.estimate import estimator  # noqa: PLC0415 - after the check for its extra
 
     return estimator()
 

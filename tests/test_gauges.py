@@ -14,7 +14,8 @@ from odd_account import OddAccount
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from or_instrument import AccountGauges, ConfigError, KeyStatus, LookupFailed, _account, observe_account
+from or_instrument import AccountGauges, ConfigError, KeyStatus, LookupFailed, observe_account
+from or_instrument._money import account as _account
 from or_instrument._openrouter.account import read_key
 
 

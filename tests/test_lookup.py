@@ -20,9 +20,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from opentelemetry.sdk.trace import ReadableSpan
 
 import or_instrument
-from or_instrument import Call, Reply, Request, _account
+from or_instrument import Call, Reply, Request
 from or_instrument._clients.target import NoTargetError, Target, sync_client, target_of
-from or_instrument._lookup import Lookup, Lookups, mark_pending
+from or_instrument._money import account as _account
+from or_instrument._money.lookup import Lookup, Lookups, mark_pending
 from or_instrument.testing import Answer
 
 ASK: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]}

@@ -22,8 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import or_instrument
-from or_instrument import Call, ConfigError, CostTracker, Reply, Request, Usage, _tracker, track
-from or_instrument._totals import Sum, Totals
+from or_instrument import Call, ConfigError, CostTracker, Reply, Request, Usage, track
+from or_instrument._money import tracker as _tracker
+from or_instrument._money.totals import Sum, Totals
 from or_instrument.testing import Answer, FakeOpenRouter
 
 ASK: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]}
@@ -200,8 +201,8 @@ def test_sums_by_model_attribute_and_day() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Values and dimensions beyond the limits are folded, and nothing is lost from the sum."""
-    monkeypatch.setattr("or_instrument._totals._VALUES_LIMIT", 3)
-    monkeypatch.setattr("or_instrument._totals._DIMENSIONS_LIMIT", 4)
+    monkeypatch.setattr("or_instrument._money.totals._VALUES_LIMIT", 3)
+    monkeypatch.setattr("or_instrument._money.totals._DIMENSIONS_LIMIT", 4)
     cost = CostTracker()
     for number in range(10):
         cost(call(number, 0.5, attributes={"user": f"u{number}", "more": "x"}))

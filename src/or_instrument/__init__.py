@@ -15,7 +15,10 @@ from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._version import __version__
 
 if _typing.TYPE_CHECKING:
-    from or_instrument._account import (
+    from or_instrument._gauges import AccountGauges, observe_account
+    from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
+    from or_instrument._instrumentor import OpenRouterInstrumentor
+    from or_instrument._money.account import (
         afetch_credits,
         afetch_generation,
         afetch_key,
@@ -23,11 +26,8 @@ if _typing.TYPE_CHECKING:
         fetch_generation,
         fetch_key,
     )
-    from or_instrument._gauges import AccountGauges, observe_account
-    from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
-    from or_instrument._instrumentor import OpenRouterInstrumentor
+    from or_instrument._money.tracker import CostTracker, track
     from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
-    from or_instrument._tracker import CostTracker, track
 
 __all__ = [
     "AccountGauges",
@@ -63,22 +63,22 @@ __all__ = [
 
 _LATER = {
     "AccountGauges": "_gauges",
-    "CostTracker": "_tracker",
+    "CostTracker": "_money.tracker",
     "Credits": "_openrouter.generation",
     "Generation": "_openrouter.generation",
     "KeyStatus": "_openrouter.generation",
     "OpenRouterInstrumentor": "_instrumentor",
-    "afetch_credits": "_account",
-    "afetch_generation": "_account",
-    "afetch_key": "_account",
-    "fetch_credits": "_account",
-    "fetch_generation": "_account",
-    "fetch_key": "_account",
+    "afetch_credits": "_money.account",
+    "afetch_generation": "_money.account",
+    "afetch_key": "_money.account",
+    "fetch_credits": "_money.account",
+    "fetch_generation": "_money.account",
+    "fetch_key": "_money.account",
     "flush": "_instrument",
     "instrument": "_instrument",
     "is_instrumented": "_instrument",
     "observe_account": "_gauges",
-    "track": "_tracker",
+    "track": "_money.tracker",
     "uninstrument": "_instrument",
 }
 """Names that are imported when they are first asked for, and from where: what is not used costs nothing at start."""

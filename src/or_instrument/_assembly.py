@@ -16,10 +16,10 @@ from or_instrument._content.text import Redact
 from or_instrument._content_sinks import Events, SpanContent, open_events
 from or_instrument._enrich import Enricher, is_unwanted
 from or_instrument._errors import ConfigError
-from or_instrument._estimate import estimator
 from or_instrument._extras import MissingExtra
-from or_instrument._lookup import LOOKUPS, mark_pending
 from or_instrument._metrics import Metrics
+from or_instrument._money.estimate import estimator
+from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._providers import Providers
 from or_instrument._records import Call, Sink

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from or_instrument import _export
 from or_instrument._extras import require
-from or_instrument._totals import MODEL, Sum, Totals, dimension_of, usd_text
+from or_instrument._money import export
+from or_instrument._money.totals import MODEL, Sum, Totals, dimension_of, usd_text
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2
@@ -48,15 +48,15 @@ def run(args: argparse.Namespace) -> int:
         _print_tables(totals, wanted or [MODEL])
     else:
         shown = _only(totals, wanted) if wanted else totals
-        text = _export.totals_json(shown, {}) if args.format == "json" else _export.totals_csv(shown)
+        text = export.totals_json(shown, {}) if args.format == "json" else export.totals_csv(shown)
         sys.stdout.write(text)
     return _BAD_DATA if problems else 0
 
 
-def _read(files: Sequence[str]) -> tuple[Totals, list[_export.Problem]]:
-    totals, problems = Totals(), list[_export.Problem]()
+def _read(files: Sequence[str]) -> tuple[Totals, list[export.Problem]]:
+    totals, problems = Totals(), list[export.Problem]()
     for file in files:
-        part, wrong = _export.read(file)
+        part, wrong = export.read(file)
         totals.merge(part)
         problems.extend(wrong)
     return totals, problems

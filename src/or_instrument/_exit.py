@@ -20,7 +20,7 @@ from typing import Any, Final
 from or_instrument._calls.flight import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._lookup import LOOKUPS
+from or_instrument._money.lookup import LOOKUPS
 
 TIMEOUT_S: Final = 5.0
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import metrics as otel_metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from or_instrument._account import KEY, ask
 from or_instrument._calls.shield import report
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
+from or_instrument._money.account import KEY, ask
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._semconv import ACCOUNT

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from time import monotonic, time_ns
 from typing import Any, Final
 
-from or_instrument._account import Attempts, Question, generation_question, get
 from or_instrument._calls.flight import abandon_all, deliver, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._clients.target import Target, sync_client, target_of
 from or_instrument._errors import LookupFailed
+from or_instrument._money.account import Attempts, Question, generation_question, get
 from or_instrument._openrouter.account import recovered_reply
 from or_instrument._openrouter.generation import Generation
 from or_instrument._openrouter.hosts import OPENROUTER

@@ -11,13 +11,13 @@ from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import Final
 
-from or_instrument import _export
 from or_instrument._calls.scope import TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._instrument import is_instrumented
+from or_instrument._money import export
+from or_instrument._money.totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
 from or_instrument._records import PENDING, Call
 from or_instrument._settings import ENABLED
-from or_instrument._totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
 
 _log = logging.getLogger("or_instrument")
 _LOCK: Final = threading.RLock()
@@ -150,8 +150,8 @@ class CostTracker:
             "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         with _LOCK:
-            text = _export.totals_json(self._totals, head, None if self._rows is None else self._rows.values())
-        _export.write(path, text)
+            text = export.totals_json(self._totals, head, None if self._rows is None else self._rows.values())
+        export.write(path, text)
 
     def export_csv(self, path: str | os.PathLike[str], *, rows: bool = False) -> None:
         """Write a CSV file, whole or not at all: one line a total, or with `rows` one line a call.
@@ -162,8 +162,8 @@ class CostTracker:
 
         """
         with _LOCK:
-            text = _export.rows_csv(self._remembered()) if rows else _export.totals_csv(self._totals)
-        _export.write(path, text)
+            text = export.rows_csv(self._remembered()) if rows else export.totals_csv(self._totals)
+        export.write(path, text)
 
     def summary(self) -> str:
         """Return a table for people: the cost by model, and in all."""

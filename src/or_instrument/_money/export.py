@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from or_instrument._totals import Row, Sum, Totals, usd_text
+from or_instrument._money.totals import Row, Sum, Totals, usd_text
 
 SCHEMA: Final = "or_instrument.cost/1"
 _TOTAL: Final = "total"
