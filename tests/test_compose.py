@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_server import EXAMPLES
 
-from or_instrument import _semconv as names
+from or_instrument._telemetry import names
 
 yaml = pytest.importorskip("yaml")
 

@@ -17,7 +17,7 @@ import pytest
 from prometheus_server import EXAMPLES, Labels, Prometheus, check_expressions, example, running
 
 import or_instrument
-from or_instrument import _semconv as names
+from or_instrument._telemetry import names
 from or_instrument.testing import FakeOpenRouter
 
 DASHBOARD = EXAMPLES / "grafana" / "openrouter-cost.json"

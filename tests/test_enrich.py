@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.context import attach, detach, set_value
 from opentelemetry.trace import SpanKind, use_span
 
-from or_instrument._enrich import SUPPRESS_KEYS
+from or_instrument._telemetry.enrich import SUPPRESS_KEYS
 from or_instrument.testing import FakeOpenRouter, errors
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]

@@ -15,7 +15,7 @@ from fresh_install import CALL, environ, python, run, running, until
 from otlp_receiver import Received, grpc_receiver, http_receiver
 
 import or_instrument
-from or_instrument import _exporters
+from or_instrument._telemetry import exporters as _exporters
 from or_instrument.testing import FakeOpenRouter
 
 IN_CODE = "import or_instrument\nor_instrument.instrument(exporter='otlp')\n" + CALL

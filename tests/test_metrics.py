@@ -13,12 +13,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
-from or_instrument import Call, Failure, Reply, Request, Usage, _metrics
+from or_instrument import Call, Failure, Reply, Request, Usage
 from or_instrument._calls.flight import missing
-from or_instrument._enrich import _THEIRS, Theirs
-from or_instrument._metrics import Metrics
-from or_instrument._semconv import CACHE_READ_TOKENS
-from or_instrument._span import Spans
+from or_instrument._telemetry import metrics as _metrics
+from or_instrument._telemetry.enrich import _THEIRS, Theirs
+from or_instrument._telemetry.metrics import Metrics
+from or_instrument._telemetry.names import CACHE_READ_TOKENS
+from or_instrument._telemetry.span import Spans
 
 REQUEST = Request("chat", "openrouter", "acme/large:nitro", "openrouter.ai", 443)
 REPLY = Reply("gen-1", "acme/large", "Acme AI")

@@ -90,7 +90,7 @@ def test_a_bug_in_looking_for_their_span_leaves_the_call_alone(
     instrumented: Callable[..., Any], client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another instrumentation's span cannot be looked for, the call is recorded all the same."""
-    monkeypatch.setattr("or_instrument._enrich.Enricher.look_inside", _fail)
+    monkeypatch.setattr("or_instrument._telemetry.enrich.Enricher.look_inside", _fail)
     telemetry = instrumented(spans="enrich")
 
     client.chat.completions.create(**HELLO)

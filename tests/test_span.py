@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from or_instrument import Call, Failure, Reply, Request, Usage
 from or_instrument._openrouter.broadcast import broadcast_span
-from or_instrument._span import Spans, describe, recovered_attributes
+from or_instrument._telemetry.span import Spans, describe, recovered_attributes
 
 REQUEST = Request("chat", "openrouter", "acme/large:nitro", "openrouter.ai", 443)
 NO_REPLY = Reply()

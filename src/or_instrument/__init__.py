@@ -15,7 +15,6 @@ from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._version import __version__
 
 if _typing.TYPE_CHECKING:
-    from or_instrument._gauges import AccountGauges, observe_account
     from or_instrument._instrument import flush, instrument, is_instrumented, uninstrument
     from or_instrument._instrumentor import OpenRouterInstrumentor
     from or_instrument._money.account import (
@@ -28,6 +27,7 @@ if _typing.TYPE_CHECKING:
     )
     from or_instrument._money.tracker import CostTracker, track
     from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
+    from or_instrument._telemetry.gauges import AccountGauges, observe_account
 
 __all__ = [
     "AccountGauges",
@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "AccountGauges": "_gauges",
+    "AccountGauges": "_telemetry.gauges",
     "CostTracker": "_money.tracker",
     "Credits": "_openrouter.generation",
     "Generation": "_openrouter.generation",
@@ -77,7 +77,7 @@ _LATER = {
     "flush": "_instrument",
     "instrument": "_instrument",
     "is_instrumented": "_instrument",
-    "observe_account": "_gauges",
+    "observe_account": "_telemetry.gauges",
     "track": "_money.tracker",
     "uninstrument": "_instrument",
 }

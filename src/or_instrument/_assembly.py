@@ -8,30 +8,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from or_instrument import _semconv as names
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.openai import Patch
 from or_instrument._content.capture import Capture
 from or_instrument._content.text import Redact
-from or_instrument._content_sinks import Events, SpanContent, open_events
-from or_instrument._enrich import Enricher, is_unwanted
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
-from or_instrument._metrics import Metrics
 from or_instrument._money.estimate import estimator
 from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._openrouter.hosts import Hosts
-from or_instrument._providers import Providers
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
-from or_instrument._span import Spans
+from or_instrument._telemetry import names
+from or_instrument._telemetry.content import Events, SpanContent, open_events
+from or_instrument._telemetry.enrich import Enricher, is_unwanted
+from or_instrument._telemetry.metrics import Metrics
+from or_instrument._telemetry.providers import Providers
+from or_instrument._telemetry.span import Spans
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics
     from opentelemetry._logs import LoggerProvider
 
-    from or_instrument._exporters import Exporters
+    from or_instrument._telemetry.exporters import Exporters
 
 _log = logging.getLogger("or_instrument")
 _SCOPE: Final = "or_instrument"
@@ -83,7 +83,7 @@ class Assembly:
 def load_exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
     if exporter == "none" or _sdk_disabled():
         return None
-    from or_instrument._exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
+    from or_instrument._telemetry.exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
 
     try:
         return load(exporter)

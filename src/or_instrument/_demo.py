@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from or_instrument import _demo_calls as scenario
 from or_instrument._errors import ConfigError
-from or_instrument._exporters import load
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
+from or_instrument._telemetry.exporters import load
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
 _KEY: Final = "OPENROUTER_API_KEY"

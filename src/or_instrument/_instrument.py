@@ -13,9 +13,9 @@ from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._content.text import Redact
 from or_instrument._money.lookup import LOOKUPS
-from or_instrument._providers import Providers, flush_within
 from or_instrument._records import Sink
 from or_instrument._settings import ENABLED, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
+from or_instrument._telemetry.providers import Providers, flush_within
 
 if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from or_instrument._exporters import protocol, span_exporter
+from or_instrument._telemetry.exporters import protocol, span_exporter
 from or_instrument._version import __version__
 
 

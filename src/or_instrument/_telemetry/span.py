@@ -18,9 +18,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from or_instrument import _semconv as names
 from or_instrument._openrouter.broadcast import broadcast_span
 from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
+from or_instrument._telemetry import names
 
 
 class Spans:

@@ -18,11 +18,11 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
 
 from or_instrument._calls.shield import report
-from or_instrument._exit import EXIT
 from or_instrument._records import Call, Request, Sink
+from or_instrument._telemetry.exit import EXIT
 
 if TYPE_CHECKING:
-    from or_instrument._exporters import Exporters
+    from or_instrument._telemetry.exporters import Exporters
 
 OpenSpan: TypeAlias = Callable[[Request, int], Context]
 P = TypeVar("P")

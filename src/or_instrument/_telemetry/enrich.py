@@ -19,8 +19,8 @@ from opentelemetry.context import (
 from opentelemetry.trace import Span, get_current_span
 
 from or_instrument._records import AttributeValue, Call, Request
-from or_instrument._semconv import OPERATION, SPEND, SPEND_ALIAS
-from or_instrument._span import Spans, end_attributes
+from or_instrument._telemetry.names import OPERATION, SPEND, SPEND_ALIAS
+from or_instrument._telemetry.span import Spans, end_attributes
 
 SUPPRESS_KEYS: Final = (
     _SUPPRESS_INSTRUMENTATION_KEY,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import get_current_span
 
-from or_instrument import _semconv as names
 from or_instrument._content.text import dumps
-from or_instrument._enrich import theirs_in
 from or_instrument._records import Call, Content
-from or_instrument._span import end_attributes, start_attributes
+from or_instrument._telemetry import names
+from or_instrument._telemetry.enrich import theirs_in
+from or_instrument._telemetry.span import end_attributes, start_attributes
 
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger, LoggerProvider

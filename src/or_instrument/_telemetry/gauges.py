@@ -21,7 +21,7 @@ from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY, ask
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
-from or_instrument._semconv import ACCOUNT
+from or_instrument._telemetry.names import ACCOUNT
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:

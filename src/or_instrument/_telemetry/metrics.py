@@ -9,9 +9,9 @@ from typing import Final, NamedTuple, TypeGuard
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
 
-from or_instrument import _semconv as names
-from or_instrument._enrich import theirs_in
 from or_instrument._records import PENDING, AttributeValue, Call, Usage
+from or_instrument._telemetry import names
+from or_instrument._telemetry.enrich import theirs_in
 
 _log = logging.getLogger("or_instrument")
 _Labels = Mapping[str, AttributeValue]
