@@ -10,68 +10,17 @@ from typing import Any
 import hypothesis  # noqa: F401 - trio warns where it comes first
 import openai
 import pytest
+from in_memory import HOSTS, Telemetry
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
-
-HOSTS = ("127.0.0.1", "openrouter.ai")
 
 
 def pytest_collection_finish() -> None:
     """Take all that is imported by now out of the collector's sight: a full collection then takes no time."""
     gc.collect()
     gc.freeze()
-
-
-class Telemetry:
-    """What has been recorded so far, on providers of its own."""
-
-    def __init__(self) -> None:
-        self.calls: list[or_instrument.Call] = []
-        self.reader = InMemoryMetricReader()
-        self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
-        self.tracer_provider = TracerProvider(shutdown_on_exit=False)
-        self._exporter = InMemorySpanExporter()
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-
-    def settle(self) -> Telemetry:
-        """Collect garbage and record what finalisers have left over."""
-        gc.collect()
-        or_instrument.flush()
-        return self
-
-    def spans(self) -> list[ReadableSpan]:
-        """Return the finished spans, oldest first."""
-        return list(self._exporter.get_finished_spans())
-
-    def span(self) -> dict[str, Any]:
-        """Return the attributes of the only span."""
-        (span,) = self.spans()
-        return dict(span.attributes or {})
-
-    def metrics(self) -> dict[str, list[Any]]:
-        """Return the data points of every metric, by name."""
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return {}
-        return {
-            metric.name: list(metric.data.data_points)
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
-
-    def total(self, name: str, **labels: Any) -> float:
-        """Return the sum over the points of a metric that carry these labels (dots written as two underscores)."""
-        wanted = {key.replace("__", "."): value for key, value in labels.items()}
-        points = [p for p in self.metrics().get(name, []) if wanted.items() <= dict(p.attributes).items()]
-        return sum(point.sum if hasattr(point, "sum") else point.value for point in points)
 
 
 @pytest.fixture

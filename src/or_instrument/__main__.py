@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from or_instrument._cli import main
+from or_instrument._cli.main import main
 
 sys.exit(main())

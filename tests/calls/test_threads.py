@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 
 import or_instrument
 from or_instrument._calls import flight as _flight

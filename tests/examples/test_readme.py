@@ -14,7 +14,7 @@ import pytest
 from or_instrument import _settings
 from or_instrument.testing import FakeOpenRouter
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 SERVICE = "https://openrouter.ai/api/v1"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

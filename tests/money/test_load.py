@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 
 from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter

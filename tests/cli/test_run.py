@@ -11,7 +11,8 @@ import pytest
 from fresh_install import CALL, environ, install, python, run, site_of
 from otlp_receiver import http_receiver
 
-from or_instrument import ConfigError, _run
+from or_instrument import ConfigError
+from or_instrument._cli import run as _run
 from or_instrument.testing import FakeOpenRouter
 
 RUN = ("-m", "or_instrument", "run")

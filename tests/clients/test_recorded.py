@@ -22,7 +22,7 @@ HAS_RESPONSES = importlib.util.find_spec("openai.types.responses") is not None
 RECORDED = os.environ.get("OR_INSTRUMENT_RECORDED")
 FILES = [
     file
-    for folder in (Path(__file__).parent / "wire", *([Path(RECORDED)] if RECORDED else []))
+    for folder in (Path(__file__).parent.parent / "wire", *([Path(RECORDED)] if RECORDED else []))
     for file in sorted(folder.glob("*.json"))
     # The oldest supported SDKs have no Responses.
     if HAS_RESPONSES or json.loads(file.read_text())["path"] != "responses"

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 

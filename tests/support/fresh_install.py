@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 90.0
 
 CALL = """
@@ -69,7 +69,7 @@ def install(folder: Path) -> Path:
 
 def site_of(interpreter: Path) -> Path:
     """Return the site-packages of such an environment."""
-    return next(interpreter.parent.parent.glob("lib/python*/site-packages"))
+    return next(interpreter.parent.parent.parent.glob("lib/python*/site-packages"))
 
 
 def environ(**variables: str) -> dict[str, str]:

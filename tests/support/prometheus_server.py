@@ -21,7 +21,7 @@ import pytest
 
 Labels = frozenset[tuple[str, str]]
 PATIENCE_S = 30.0
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def example(path: str) -> ModuleType:

@@ -135,7 +135,7 @@ def endpoint(timeout_s: float) -> Iterator[Finding]:
     """Say whether the OTLP endpoint answers, where it is used."""
     if resolve({}, os.environ).exporter != "otlp":
         return
-    from or_instrument._probe import send_test_span  # noqa: PLC0415 - needs the exporter
+    from or_instrument._cli.probe import send_test_span  # noqa: PLC0415 - needs the exporter
 
     try:
         sent = send_test_span(timeout_s)

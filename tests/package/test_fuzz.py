@@ -12,9 +12,9 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from in_memory import Telemetry
 
 import or_instrument
 

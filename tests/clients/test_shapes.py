@@ -16,7 +16,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from pydantic import BaseModel
 
 import or_instrument

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from or_instrument import _cost, _demo, _doctor, _run
+from or_instrument._cli import cost, demo, doctor, run
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._version import __version__
@@ -20,12 +20,12 @@ class _Command(NamedTuple):
 
 
 _COMMANDS: Final[Mapping[str, _Command]] = {
-    "demo": _Command("make a handful of calls and show what is recorded", _demo.add_arguments, _demo.run),
-    "cost": _Command("add up what CostTracker has exported", _cost.add_arguments, _cost.run),
+    "demo": _Command("make a handful of calls and show what is recorded", demo.add_arguments, demo.run),
+    "cost": _Command("add up what CostTracker has exported", cost.add_arguments, cost.run),
     "doctor": _Command(
-        "say what is installed, patched and set, and how to mend what is wrong", _doctor.add_arguments, _doctor.run
+        "say what is installed, patched and set, and how to mend what is wrong", doctor.add_arguments, doctor.run
     ),
-    "run": _Command("run a command with recording switched on", _run.add_arguments, _run.run),
+    "run": _Command("run a command with recording switched on", run.add_arguments, run.run),
 }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode

@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import opentelemetry._logs
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from opentelemetry.context import attach, detach, set_value
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor

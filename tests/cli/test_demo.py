@@ -10,7 +10,10 @@ import otlp_receiver
 import pytest
 
 import or_instrument
-from or_instrument import _cli, _demo, _demo_calls, _extras
+from or_instrument import _extras
+from or_instrument._cli import demo as _demo
+from or_instrument._cli import demo_calls as _demo_calls
+from or_instrument._cli import main as _cli
 from or_instrument.testing import FakeOpenRouter
 
 

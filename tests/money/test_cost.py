@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument import Call, CostTracker, Reply, Request, Usage, _cost
+from or_instrument import Call, CostTracker, Reply, Request, Usage
+from or_instrument._cli import cost as _cost
 from or_instrument._extras import MissingExtra
 from or_instrument._money import export as _export
 from or_instrument._money.export import read, rows_csv, totals_csv, totals_json

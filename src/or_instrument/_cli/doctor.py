@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import chain
 
-from or_instrument import _checkup as checkup
-from or_instrument._checkup import PROBLEM, Finding
+from or_instrument._cli import checkup
+from or_instrument._cli.checkup import PROBLEM, Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from prometheus_server import example, promtool
 
 yaml = pytest.importorskip("yaml")
 
-FOLDER = Path(__file__).parent.parent / "examples" / "prometheus"
+FOLDER = Path(__file__).parent.parent.parent / "examples" / "prometheus"
 RULES, RULES_TEST = FOLDER / "rules.yml", FOLDER / "rules_test.yml"
 queries = example("grafana/queries.py")
 MODELS = "job, gen_ai_request_model"

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument import Call, Request

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from or_instrument import _demo_calls as scenario
+from or_instrument._cli import demo_calls as scenario
 from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print what it recorded. Raises `ConfigError` where `--live` has no key."""
     require("rich", "cli")
-    from or_instrument import _demo_view as view  # noqa: PLC0415 - rich is an extra
+    from or_instrument._cli import demo_view as view  # noqa: PLC0415 - rich is an extra
 
     with _place(args.live) as place:
         recording = record(place, args.exporter, view.progress)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from or_instrument._demo_calls import Step
+from or_instrument._cli.demo_calls import Step
 from or_instrument._records import Call
 
 _WIDTH: Final = 120

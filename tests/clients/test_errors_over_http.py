@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Telemetry
+from in_memory import Telemetry
 from opentelemetry.trace import StatusCode
 
 from or_instrument.testing import Answer, FakeOpenRouter, errors

@@ -13,7 +13,7 @@ from typing import Any
 import openai
 import pytest
 import wrapt
-from conftest import HOSTS, Telemetry
+from in_memory import HOSTS, Telemetry
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
