@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.scope import RECORDING
 from or_instrument._content.text import Redact
 from or_instrument._money.lookup import LOOKUPS
 from or_instrument._records import Sink
@@ -137,6 +138,7 @@ def instrument(
             estimate=estimate_,
         )
         _installed.patch.install()
+        RECORDING.set()
 
 
 def instrument_at_start() -> None:
@@ -157,11 +159,12 @@ def uninstrument() -> None:
         if _installed is not None:
             _installed.patch.remove()
             _installed = None
+            RECORDING.clear()
 
 
 def is_instrumented() -> bool:
     """Return whether `instrument()` is in effect."""
-    return _installed is not None
+    return RECORDING.is_set()
 
 
 def flush(timeout_s: float = 5.0) -> bool:

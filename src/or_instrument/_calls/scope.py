@@ -1,10 +1,11 @@
-"""What the code around a call has said about it: attributes, and who counts its cost. Held in context variables."""
+"""What the code around a call has said about it: attributes, who counts its cost, and whether anybody records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Event
 from typing import Final, Protocol
 
 from or_instrument._records import NOTHING, AttributeValue, Call
@@ -23,6 +24,8 @@ class Tracker(Protocol):
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
 """Those that are active, outermost first; one that was entered twice is there twice."""
+RECORDING: Final = Event()
+"""Set while `instrument()` is in effect."""
 
 
 @contextmanager

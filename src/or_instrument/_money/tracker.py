@@ -11,13 +11,11 @@ from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import Final
 
-from or_instrument._calls.scope import TRACKERS
+from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
-from or_instrument._instrument import is_instrumented
 from or_instrument._money import export
 from or_instrument._money.totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
 from or_instrument._records import PENDING, Call
-from or_instrument._settings import ENABLED
 
 _log = logging.getLogger("or_instrument")
 _LOCK: Final = threading.RLock()
@@ -69,7 +67,7 @@ class CostTracker:
 
     def __enter__(self) -> CostTracker:
         """Count the calls that begin from here on."""
-        if not is_instrumented():
+        if not RECORDING.is_set():
             _warn_of_nothing()
         TRACKERS.set((*TRACKERS.get(), self))
         return self
@@ -209,6 +207,6 @@ def _warn_of_nothing() -> None:
     if not _warned.is_set():
         _warned.set()
         _log.warning(
-            "track() counts nothing: or_instrument is not switched on. Call or_instrument.instrument() first%s.",
-            f" ({ENABLED} says not to)" if os.environ.get(ENABLED) else "",
+            "track() counts nothing: or_instrument is not switched on. Call or_instrument.instrument() first, and see "
+            "that OR_INSTRUMENT_ENABLED is not false."
         )
