@@ -68,7 +68,7 @@ def send_otlp() -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
-        raise SystemExit("OTLP needs its exporter: pip install 'or-instrument[otlp]'") from None
+        raise SystemExit("OTLP needs its exporter: pip install '.[otlp]'") from None
 
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -82,7 +82,7 @@ def serve_metrics(port: int) -> None:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from prometheus_client import start_http_server
     except ImportError:
-        raise SystemExit("--port needs the Prometheus exporter: pip install 'or-instrument[prometheus]'") from None
+        raise SystemExit("--port needs the Prometheus exporter: pip install '.[prometheus]'") from None
 
     metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
     try:

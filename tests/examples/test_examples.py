@@ -149,7 +149,7 @@ def test_missing_extra_is_said_clearly(tmp_path: Path, monkeypatch: pytest.Monke
     done = run_anyhow("traffic.py", "--port", "0", "--rounds", "1")
 
     assert done.returncode == 1
-    assert done.stderr == "--port needs the Prometheus exporter: pip install 'or-instrument[prometheus]'\n"
+    assert done.stderr == "--port needs the Prometheus exporter: pip install '.[prometheus]'\n"
 
 
 def test_every_example_is_told_of_and_every_link_leads_somewhere() -> None:

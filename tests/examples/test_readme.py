@@ -1,4 +1,4 @@
-"""The README's snippets and commands, run as they stand against the fake service."""
+"""The snippets and commands of the README and of docs/, run as they stand against the fake service."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from otlp_receiver import http_receiver
 
 from or_instrument import _settings
 from or_instrument.testing import FakeOpenRouter
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
 SERVICE = "https://openrouter.ai/api/v1"
+COLLECTOR = "http://localhost:4318"
+LANGUAGES = {"python", "sh", "text", "yaml", "promql"}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
 APPLICATION = """
@@ -27,20 +35,32 @@ OpenAI().chat.completions.create(model="openai/gpt-5-mini", messages=[{"role": "
 
 
 class Block(NamedTuple):
-    """A fenced block of the README."""
+    """A fenced block of a page."""
 
+    page: Path
     language: str
     text: str
     line: int
 
+    def __str__(self) -> str:
+        """Return where it stands."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
 
-def _blocks() -> list[Block]:
-    text = README.read_text(encoding="utf-8")
-    return [Block(found[1], found[2], text[: found.start()].count("\n") + 2) for found in FENCE.finditer(text)]
+
+def _blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        yield Block(page, found[1], found[2], text[: found.start()].count("\n") + 2)
 
 
-BLOCKS = _blocks()
-# The two commands for a newcomer make a virtual environment and run these very tests in it: `.ci/run` executes them.
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+BLOCKS = [block for page in PAGES for block in _blocks(page)]
+SNIPPETS = [block for block in BLOCKS if block.language == "python"]
+# The README's two commands for a newcomer make a virtual environment and run these very tests in it: `.ci/run` executes
+# them.
 COMMANDS = [block for block in BLOCKS if block.language == "sh"][2:]
 
 
@@ -59,13 +79,9 @@ def _run(command: list[str], fake: FakeOpenRouter, folder: Path) -> subprocess.C
     )
 
 
-def _line(block: Block) -> str:
-    return f"line {block.line}"
-
-
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=_line)
+@pytest.mark.parametrize("block", SNIPPETS, ids=str)
 def test_a_python_snippet_runs(block: Block, fake: FakeOpenRouter, tmp_path: Path) -> None:
-    """A Python snippet of the README runs as it stands, without a word on stderr, and makes the calls it shows."""
+    """A Python snippet runs as it stands, without a word on stderr, and makes the calls it shows."""
     script = tmp_path / "snippet.py"
     script.write_text(block.text.replace(SERVICE, fake.base_url), encoding="utf-8")
 
@@ -76,31 +92,87 @@ def test_a_python_snippet_runs(block: Block, fake: FakeOpenRouter, tmp_path: Pat
     assert bool(fake.requests) == calls_the_service
 
 
-@pytest.mark.parametrize("block", COMMANDS, ids=_line)
+@pytest.mark.parametrize("block", COMMANDS, ids=str)
 def test_a_command_runs(block: Block, fake: FakeOpenRouter, tmp_path: Path) -> None:
-    """A shell command of the README succeeds; where it runs an application, that is recorded."""
+    """A shell command succeeds; where it runs an application, that is recorded, and exported where it says so."""
     (tmp_path / "app.py").write_text(APPLICATION, encoding="utf-8")
 
-    ran = _run(["bash", "-euc", block.text], fake, tmp_path)
+    with http_receiver() as received:
+        ran = _run(["bash", "-euc", block.text.replace(COLLECTOR, received.url)], fake, tmp_path)
 
     assert ran.returncode == 0, ran.stderr
-    (request,) = fake.requests
-    assert isinstance(request.json, dict)
-    assert request.json["usage"] == {"include": True}
+    if "app.py" in block.text:
+        (request,) = fake.requests
+        assert isinstance(request.json, dict)
+        assert request.json["usage"] == {"include": True}
+    assert [span.name for span in received.spans()] == ["chat openai/gpt-5-mini"] * (COLLECTOR in block.text)
+
+
+def test_the_two_commands_come_first() -> None:
+    """The README begins with the demo and the tests, in this order."""
+    demo, tests, *_ = (block.text for block in BLOCKS if block.page == README and block.language == "sh")
+
+    assert demo.endswith("or-instrument demo\n")
+    assert tests.endswith("-m pytest -q\n")
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    """What a newcomer need not know stands in docs/."""
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Files and headings that a page links to are there."""
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        linked = (page.parent / target) if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), anchor
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_told_of() -> None:
+    """The README leads to each page of docs/."""
+    told = {(README.parent / target).resolve() for target, _ in LINK.findall(README.read_text(encoding="utf-8"))}
+
+    assert {page for page in PAGES if page != README} <= told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_it_is_installed_from_the_checkout(page: Path) -> None:
+    """The package is on no index: pip is given the folder, and extras that there are."""
+    text = page.read_text(encoding="utf-8")
+    named = {extra for extras in re.findall(r"'\.\[(.*?)\]'", text) for extra in extras.split(",")}
+
+    assert named <= set(metadata.metadata("or-instrument").get_all("Provides-Extra") or [])
+    assert "or-instrument[" not in text
+
+
+def test_every_extra_is_told_of() -> None:
+    """The README's table has each extra that users may want."""
+    told = set(re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE))
+    extras = set(metadata.metadata("or-instrument").get_all("Provides-Extra") or [])
+
+    assert told >= extras - {"instruments"}  # OpenTelemetry's own way to ask, not for users
 
 
 @pytest.mark.parametrize("option", sorted(_settings._OPTIONS))
 def test_an_option_is_documented(option: str) -> None:
-    """Every option is in the README by its variable, and by its keyword where it has one."""
-    text = README.read_text(encoding="utf-8")
+    """Every option is in the reference by its variable, and by its keyword where it has one."""
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
     assert f"`{_settings._OPTIONS[option].variable}`" in text
     assert option == "cost_aliases" or f"| `{option}` |" in text
 
 
-def test_every_block_says_what_it_is() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_block_says_what_it_is(page: Path) -> None:
     """No block escapes these tests for want of a language."""
-    fences = README.read_text(encoding="utf-8").count("\n```")
+    blocks = list(_blocks(page))
 
-    assert fences == 2 * len(BLOCKS)
-    assert {block.language for block in BLOCKS} <= {"python", "sh", "text", "yaml", "promql"}
+    assert page.read_text(encoding="utf-8").count("\n```") == 2 * len(blocks)
+    assert {block.language for block in blocks} <= LANGUAGES

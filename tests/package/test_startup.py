@@ -133,7 +133,7 @@ def test_a_broken_hook_is_one_line(tmp_path: Path, broken: str) -> None:
 def test_a_broken_package_is_one_line(tmp_path: Path) -> None:
     """Where the package cannot be imported the application still has openai, and one line on stderr."""
     interpreter = fresh_install.install(tmp_path)
-    (fresh_install.site_of(interpreter) / "or_instrument" / "_shield.py").write_text("1 / 0")
+    (fresh_install.site_of(interpreter) / "or_instrument" / "_calls" / "shield.py").write_text("1 / 0")
     command = [interpreter, "-c", "import openai; print(openai.OpenAI.__name__)"]
     done = subprocess.run(
         command, env=environ(OR_INSTRUMENT_ENABLED="true"), capture_output=True, text=True, check=True

@@ -69,7 +69,7 @@ def install(folder: Path) -> Path:
 
 def site_of(interpreter: Path) -> Path:
     """Return the site-packages of such an environment."""
-    return next(interpreter.parent.parent.parent.glob("lib/python*/site-packages"))
+    return next(interpreter.parent.parent.glob("lib/python*/site-packages"))
 
 
 def environ(**variables: str) -> dict[str, str]:
