@@ -147,7 +147,7 @@ def efficiency() -> list[Builder[models.Panel]]:
 def health() -> list[Builder[models.Panel]]:
     seconds = q.ratio(q.grown(q.SECONDS, BAR, "$by"), q.grown(q.CALLS, BAR, "$by"))
     first = q.ratio(q.grown(q.FIRST_CHUNK, BAR, "$by"), q.grown(q.STREAMS, BAR, "$by"))
-    missing = query(q.grown(q.MISSING, BAR, "reason", only=q.UNKNOWN), "{{reason}}")
+    missing = query(q.grown(q.MISSING, BAR, q.REASON, only=q.UNKNOWN), f"{{{{{q.REASON}}}}}")
     return [
         number("Calls", q.grown(q.CALLS, PERIOD), "Calls in the time chosen.", unit=PLAIN, decimals=0).span(8),
         number("Calls that failed", q.error_share(PERIOD), "Part of all calls.", unit=SHARE, decimals=1).span(8),

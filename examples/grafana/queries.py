@@ -18,7 +18,8 @@ CREDITS_LEFT = "openrouter_account_limit_remaining_USD"
 CHOSEN = 'job=~"$service",gen_ai_request_model=~"$model"'
 INPUT = 'gen_ai_token_type="input"'
 FAILED = 'error_type!=""'
-UNKNOWN = 'reason!="rejected"'
+REASON = "openrouter_missing_reason"
+UNKNOWN = f'{REASON}!="rejected"'
 """A call that the service refused costs nothing, so its cost is not unknown."""
 LOOK_BACK = "1h"
 

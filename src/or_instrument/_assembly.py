@@ -20,6 +20,7 @@ from or_instrument._openrouter.hosts import Hosts
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
 from or_instrument._telemetry import names
+from or_instrument._telemetry.backends import together
 from or_instrument._telemetry.content import Events, SpanContent, open_events
 from or_instrument._telemetry.enrich import Enricher, is_unwanted
 from or_instrument._telemetry.metrics import Metrics
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics
     from opentelemetry._logs import LoggerProvider
 
+    from or_instrument._telemetry.backends import Backend
     from or_instrument._telemetry.exporters import Exporters
 
 _log = logging.getLogger("or_instrument")
@@ -59,7 +61,7 @@ class Assembly:
         spans = _spans(settings, self.providers)
         ours: list[Sink] = [self.events] if self.events else []
         if spans and settings.content in ("span_only", "span_and_event"):
-            ours.append(SpanContent(only_theirs=settings.spans == "enrich"))
+            ours.append(SpanContent(only_theirs=settings.spans == "enrich", backend=_backend(settings)))
         if spans:
             ours.append(spans)
         if settings.metrics and not _sdk_disabled():
@@ -119,8 +121,12 @@ def _spans(settings: Settings, providers: Providers) -> Enricher | None:
         return None
     aliases = settings.cost_aliases
     tracer = providers.tracer(_SCOPE, __version__)
-    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link")
+    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link", backend=_backend(settings))
     return Enricher(own, always=settings.spans == "enrich", cost_aliases=aliases)
+
+
+def _backend(settings: Settings) -> Backend | None:
+    return together(settings.backend) if settings.backend else None
 
 
 def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:

@@ -49,6 +49,7 @@ def instrument(
     metric_values_limit: int | None = None,
     lookup: str | None = None,
     broadcast: str | None = None,
+    backend: Sequence[str] | str | None = None,
     estimate: bool | None = None,
     **unknown: object,
 ) -> None:
@@ -89,6 +90,9 @@ def instrument(
         broadcast: `link`: a span link to the trace that OpenRouter's Broadcast exports of the same call. `propagate`:
             sends our span's ids in the body, so that Broadcast's spans nest under ours; as every body then differs,
             OpenRouter's response cache never hits. Default `off`; variable `OR_INSTRUMENT_BROADCAST`.
+        backend: `mlflow`, `phoenix`, `signoz`, `langwatch`, `posthog`, `langfuse`, `openlit`, or several of them:
+            further span attributes with which that backend shows the reported cost. Default none; variable
+            `OR_INSTRUMENT_BACKEND`.
         estimate: whether calls whose reply tells tokens but no cost get an estimate at list prices (needs the extra
             `prices`), never added to reported cost. Default false; variable `OR_INSTRUMENT_ESTIMATE`.
         unknown: any other option is refused.
@@ -110,6 +114,7 @@ def instrument(
         "metric_values_limit": metric_values_limit,
         "lookup": lookup,
         "broadcast": broadcast,
+        "backend": backend,
         "estimate": estimate,
     }
     refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "logger_provider", "redact", "sinks"))

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._records import Sink
+from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER
 
 _log = logging.getLogger("or_instrument")
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Settings(NamedTuple):
     exporter: str = "none"
     lookup: str = "off"
     broadcast: str = "off"
+    backend: tuple[str, ...] = ()
     estimate: bool = False
     cost_aliases: tuple[str, ...] = ()
 
@@ -74,6 +76,31 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
 
 
+def _backends(value: object) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.lower() for name in _names(value)))
+    if not BACKENDS.keys() >= set(names):
+        raise ValueError
+    return names
+
+
+class _PartlyRefusedError(ValueError):
+    """Some names of a list are not allowed; the others stand."""
+
+    def __init__(self, others: tuple[str, ...], allowed: str) -> None:
+        super().__init__(allowed)
+        self.others = others
+        self.allowed = allowed
+
+
+def _aliases(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    others = tuple(name for name in names if name not in NO_NUMBER)
+    if names != others:
+        instead = (f"{name} is a text, for it set {_BACKEND}={NO_NUMBER[name]}" for name in names if name in NO_NUMBER)
+        raise _PartlyRefusedError(others, "; ".join((_ALIASES_ALLOWED, *instead)))
+    return names
+
+
 def _content_limit(value: object) -> int:
     limit = int(value) if isinstance(value, str) else value
     if type(limit) is not int or limit < _SMALLEST_CONTENT_LIMIT:
@@ -95,6 +122,8 @@ def _hosts(value: object) -> tuple[str, ...]:
 
 
 _SWITCH_WORDS: Final = "true or false"
+_BACKEND: Final = "OR_INSTRUMENT_BACKEND"
+_ALIASES_ALLOWED: Final = "names of span attributes that hold a number, a list or separated by commas"
 _SMALLEST_CONTENT_LIMIT: Final = 256
 _OPTIONS: Final[Mapping[str, _Option]] = {
     "hosts": _Option(
@@ -122,10 +151,9 @@ _OPTIONS: Final[Mapping[str, _Option]] = {
     "exporter": _Option("OR_INSTRUMENT_EXPORTER", _one_of("none", "otlp", "console"), "none, otlp or console"),
     "lookup": _Option("OR_INSTRUMENT_LOOKUP", _one_of("off", "missing"), "off or missing"),
     "broadcast": _Option("OR_INSTRUMENT_BROADCAST", _one_of("off", "link", "propagate"), "off, link or propagate"),
+    "backend": _Option(_BACKEND, _backends, f"one or more of {', '.join(BACKENDS)}, a list or separated by commas"),
     "estimate": _Option("OR_INSTRUMENT_ESTIMATE", _switch, _SWITCH_WORDS),
-    "cost_aliases": _Option(
-        "OR_INSTRUMENT_COST_ALIASES", _names, "span attribute names, a list or separated by commas"
-    ),
+    "cost_aliases": _Option("OR_INSTRUMENT_COST_ALIASES", _aliases, _ALIASES_ALLOWED),
 }
 
 
@@ -150,7 +178,7 @@ def explain(environ: Mapping[str, str]) -> dict[str, tuple[str | None, str | Non
     switch = _Option(ENABLED, _switch, _SWITCH_WORDS)
     for option in (switch, *_OPTIONS.values()):
         text = environ.get(option.variable, "").strip() or None
-        told[option.variable] = (text, option.allowed if text and not _is_allowed(option, text) else None)
+        told[option.variable] = (text, _refusal(option, text) if text else None)
     return told
 
 
@@ -189,12 +217,14 @@ def enabled(environ: Mapping[str, str]) -> bool | None:
         return None
 
 
-def _is_allowed(option: _Option, text: str) -> bool:
+def _refusal(option: _Option, text: str) -> str | None:
     try:
         option.parse(text)
+    except _PartlyRefusedError as exc:
+        return exc.allowed
     except ValueError:
-        return False
-    return True
+        return option.allowed
+    return None
 
 
 def _from_keyword(name: str, option: _Option, keyword: object) -> object:
@@ -207,6 +237,9 @@ def _from_keyword(name: str, option: _Option, keyword: object) -> object:
 def _add_from_variable(values: dict[str, object], name: str, option: _Option, text: str) -> None:
     try:
         values[name] = option.parse(text)
+    except _PartlyRefusedError as exc:
+        values[name] = exc.others
+        _warn_of_variable(option.variable, text, exc.allowed, "the others are used")
     except ValueError:
         _warn_of_variable(option.variable, text, option.allowed, "the default is used")
 

@@ -166,7 +166,7 @@ def test_the_users_way_to_end_a_stream(
     assert span.status.status_code is StatusCode.UNSET
     assert (span.attributes or {})["openrouter.stream.outcome"] == outcome
     assert call.spend == (0.5 if outcome == "complete" else None)
-    assert telemetry.total("openrouter.usage.missing", reason=outcome) == (outcome != "complete")
+    assert telemetry.total("openrouter.usage.missing", openrouter__missing__reason=outcome) == (outcome != "complete")
     assert telemetry.total("gen_ai.usage.cost") == (0.5 if outcome == "complete" else 0)
 
 

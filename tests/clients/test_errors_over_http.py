@@ -120,7 +120,7 @@ async def test_refused(name: str, path: str, fake: FakeOpenRouter, either: Any, 
         expected["openrouter.error.code"] = str(fake.default.status)
     attributes = check(telemetry, error_type, **expected)
     assert attributes["openrouter.generation.id"] == caught.response.headers["x-generation-id"]
-    assert telemetry.total("openrouter.usage.missing", reason="rejected") == 1
+    assert telemetry.total("openrouter.usage.missing", openrouter__missing__reason="rejected") == 1
 
 
 @pytest.mark.parametrize("path", PATHS)

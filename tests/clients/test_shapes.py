@@ -294,7 +294,7 @@ async def test_shape(name: str, fake: FakeOpenRouter, either: Any, instrumented:
     if name == "speech":
         assert (call.usage, call.missing) == (None, "no_usage")
         assert call.reply.generation_id == next(reversed(fake.generations))
-        assert telemetry.total("openrouter.usage.missing", reason="no_usage") == 1
+        assert telemetry.total("openrouter.usage.missing", openrouter__missing__reason="no_usage") == 1
     else:
         assert call.usage is not None
         assert Decimal(str(call.usage.cost)) == charged

@@ -254,7 +254,7 @@ EXPECTED: dict[tuple[str, str], Expected] = {
     ("Durations", "A"): within_seconds,
     ("Time to first chunk", "A"): mean(lambda call: call.time_to_first_chunk_s),
     ("Errors", "A"): counted("error_type", lambda call: call.failure.type if call.failure else None),
-    ("Unknown cost", "A"): counted("reason", unknown),
+    ("Unknown cost", "A"): counted("openrouter_missing_reason", unknown),
 }
 
 

@@ -105,7 +105,7 @@ def test_nothing_is_looked_up_by_default(telemetry: Any, fake: OddAccount, clien
     break_off(client)
     or_instrument.flush()
     assert [call.missing for call in telemetry.calls] == ["closed"]
-    assert telemetry.total(MISSING, reason="closed") == 1
+    assert telemetry.total(MISSING, openrouter__missing__reason="closed") == 1
     assert fake.lookups() == []
 
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_recovered_is_missing(
     break_off(client)
     or_instrument.flush()
     assert [call.missing for call in recovering.calls].count("lookup_failed") == 2
-    assert recovering.total(MISSING, reason="lookup_failed") == recovering.total(MISSING) == 2
+    assert recovering.total(MISSING, openrouter__missing__reason="lookup_failed") == recovering.total(MISSING) == 2
     assert sum("looking up" in record.message for record in caplog.records) <= 1
     assert len(recovering.spans()) == 2
 

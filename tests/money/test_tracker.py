@@ -63,6 +63,45 @@ def test_nested_trackers_add_up(fake: FakeOpenRouter, client: openai.OpenAI) -> 
     assert (outer.total_usd, inner.total_usd) == (7, 2)
 
 
+def test_the_total_is_on_the_span_that_was_given(fake: FakeOpenRouter, client: openai.OpenAI, telemetry: Any) -> None:
+    """The span of a request says what its calls cost together, to the last digit."""
+    fake.script(Answer(cost=0.1), Answer(cost=0.2))
+    tracer = telemetry.tracer_provider.get_tracer("shop")
+    with tracer.start_as_current_span("GET /recipe") as span, track(span=span):
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+    request = telemetry.spans()[-1]
+    assert (request.name, request.attributes) == ("GET /recipe", {"openrouter.tracked.spend": 0.3})
+
+
+def test_a_total_of_which_nothing_is_known_is_on_no_span(telemetry: Any) -> None:
+    """Neither for a block without calls nor for calls of unknown cost: absent is not 0. A free call costs 0."""
+    with telemetry.tracer_provider.get_tracer("shop").start_as_current_span("GET /") as span:
+        with track(span=span) as cost:
+            cost(call(1, None))
+        assert span.attributes == {}
+        cost(call(2, 0))
+        assert span.attributes == {"openrouter.tracked.spend": 0}
+
+
+def test_a_span_that_has_ended_is_left_alone(telemetry: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A stream may end after the request's span: the tracker counts it, and the SDK has nothing to warn of."""
+    span = telemetry.tracer_provider.get_tracer("shop").start_span("GET /")
+    with track(span=span) as cost:
+        cost(call(1, 0.1))
+        span.end()
+        cost(call(2, 0.2))
+    assert cost.total_usd == Decimal("0.3")
+    assert span.attributes == {"openrouter.tracked.spend": 0.1}
+    assert caplog.records == []
+
+
+def test_what_is_no_span_is_refused() -> None:
+    """Before any call is made."""
+    with pytest.raises(ConfigError, match=r"span='GET /' is not allowed; allowed: an OpenTelemetry span, or None"):
+        track(span="GET /")  # type: ignore[arg-type]
+
+
 @pytest.mark.usefixtures("telemetry")
 def test_a_stream_that_ends_after_the_block_is_counted(fake: FakeOpenRouter, client: openai.OpenAI) -> None:
     """A stream that begins inside belongs to the tracker, also where it is read later."""

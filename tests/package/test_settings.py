@@ -21,14 +21,17 @@ from or_instrument._settings import (
     refuse_unknown,
     resolve,
 )
+from or_instrument._telemetry.backends import BACKENDS
 
 WARNED = logging.WARNING
+ALIASES = "OR_INSTRUMENT_COST_ALIASES"
 EXAMPLES: list[tuple[str, str, object, object]] = [
     ("hosts", "a.example, b.example", ["a.example", "b.example"], ("a.example", "b.example")),
     ("inject_usage", "no", False, False),
     ("spans", " OFF ", "off", "off"),
     ("metrics", "0", False, False),
     ("metric_attributes", "feature,tenant,feature", ["feature", "tenant"], ("feature", "tenant")),
+    ("backend", "MLflow, signoz,mlflow", ["mlflow", "signoz"], ("mlflow", "signoz")),
     ("cost_aliases", "operation.cost,", ["operation.cost"], ("operation.cost",)),
 ]
 """Option, variable's text, the same as a keyword, what both come to."""
@@ -49,6 +52,9 @@ WRONG: list[tuple[str, object]] = [
     ("metrics", []),
     ("metric_attributes", 7),
     ("metric_attributes", [None]),
+    ("backend", "datadog"),
+    ("backend", ["mlflow", "datadog"]),
+    ("backend", True),
 ]
 
 
@@ -107,6 +113,7 @@ def test_a_wrong_keyword_is_refused(name: str, value: object) -> None:
         ("inject_usage", "maybe"),
         ("spans", "none"),
         ("metrics", "2"),
+        ("backend", "mlflow,datadog"),
     ],
 )
 def test_a_wrong_variable_is_one_warning_and_the_default(
@@ -120,6 +127,34 @@ def test_a_wrong_variable_is_one_warning_and_the_default(
     assert record.getMessage() == (
         f"{option.variable}={text!r} is not allowed (allowed: {option.allowed}); the default is used"
     )
+
+
+def test_an_unknown_backend_is_told_those_that_there_are() -> None:
+    """All of them, by name."""
+    with pytest.raises(ConfigError) as told:
+        resolve({"backend": "datadog"}, {})
+    assert str(told.value) == (
+        "backend='datadog' is not allowed; allowed: one or more of langfuse, langwatch, mlflow, openlit, phoenix, "
+        "posthog, signoz, a list or separated by commas"
+    )
+
+
+def test_an_alias_that_must_hold_a_text_is_dropped_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """MLflow refuses a whole batch of spans for a number there; the warning says what to use instead."""
+    assert resolve({}, {ALIASES: "operation.cost,mlflow.llm.cost,llm.cost.total"}) == Settings(
+        cost_aliases=("operation.cost", "llm.cost.total")
+    )
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{ALIASES}='operation.cost,mlflow.llm.cost,llm.cost.total' is not allowed")
+    assert record.getMessage().endswith(
+        "; mlflow.llm.cost is a text, for it set OR_INSTRUMENT_BACKEND=mlflow); the others are used"
+    )
+
+
+def test_every_backend_can_be_chosen() -> None:
+    """Each name alone, and all together."""
+    assert resolve({"backend": list(BACKENDS)}, {}).backend == tuple(BACKENDS)
+    assert [resolve({"backend": name}, {}).backend for name in BACKENDS] == [(name,) for name in BACKENDS]
 
 
 def test_one_wrong_variable_leaves_the_others_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,6 +230,9 @@ def test_variables_can_be_explained() -> None:
     assert told["OR_INSTRUMENT_METRICS"] == ("off", None)
     assert told["OR_INSTRUMENT_ENABLED"] == ("?", "true or false")
     assert told["OR_INSTRUMENT_HOSTS"] == (None, None)
+    _, allowed = explain({ALIASES: "metadata"})[ALIASES]
+    assert allowed is not None
+    assert "OR_INSTRUMENT_BACKEND=phoenix" in allowed
     assert len(told) == len(_OPTIONS) + 1
 
 

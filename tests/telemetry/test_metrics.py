@@ -141,7 +141,7 @@ def test_a_call_of_unknown_cost_is_counted_with_its_reason(usage: Usage | None, 
     """It is no point of the cost, not even of 0."""
     recorder = Recorder().record(usage, **fields)
     ((labels, value),) = recorder.points(MISSING)
-    assert (labels["reason"], value) == (reason, 1)
+    assert (labels["openrouter.missing.reason"], value) == (reason, 1)
     assert {key: labels[key] for key in M} == M
     assert recorder.points(COST) == []
 
@@ -241,7 +241,7 @@ def test_a_failed_look_up_is_counted_as_missing() -> None:
     """Once, with its reason."""
     recorder = Recorder()
     recorder.sink(Call(2, REQUEST, REPLY, "closed", 0, 1.5, missing="not_found", recovers=1))
-    assert recorder.points(MISSING) == [({**M, "reason": "not_found"}, 1)]
+    assert recorder.points(MISSING) == [({**M, "openrouter.missing.reason": "not_found"}, 1)]
     assert recorder.points(DURATION) == []
 
 
@@ -250,7 +250,7 @@ def test_an_estimate_is_a_metric_of_its_own_and_no_cost() -> None:
     recorder = Recorder().record(Usage(input_tokens=3, estimated_cost=0.25))
     assert recorder.points("openrouter.usage.estimated_cost") == [(M, 0.25)]
     assert recorder.points(COST) == []
-    assert recorder.points(MISSING) == [({**M, "reason": "no_cost"}, 1)]
+    assert recorder.points(MISSING) == [({**M, "openrouter.missing.reason": "no_cost"}, 1)]
 
 
 def test_tokens_read_from_a_cache_are_counted() -> None:

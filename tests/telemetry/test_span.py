@@ -143,6 +143,12 @@ def test_the_spend_stands_under_the_chosen_aliases_too() -> None:
     assert attributes["operation.cost"] == attributes["llm.cost.total"] == attributes["openrouter.usage.spend"] == 0.0
 
 
+def test_the_spend_comes_first() -> None:
+    """Jaeger's page of a call shows the first of its attributes and cuts off the rest."""
+    attributes = Recorder("operation.cost").attributes(Reply(id="gen-1", model="m", usage=USAGE))
+    assert list(attributes)[:3] == ["openrouter.usage.spend", "gen_ai.usage.cost", "operation.cost"]
+
+
 def test_no_other_number_stands_under_the_name_of_the_usage() -> None:
     """Backends add up all numbers under `gen_ai.usage` as tokens."""
     names = {name for name in Recorder().attributes(Reply(usage=USAGE)) if name.startswith("gen_ai.usage.")}

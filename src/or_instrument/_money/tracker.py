@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
@@ -18,6 +18,7 @@ from or_instrument._money.totals import MODEL, Key, Row, Sum, Totals, row_of, us
 from or_instrument._records import PENDING, Call
 
 _log = logging.getLogger("or_instrument")
+_TRACKED_SPEND: Final = "openrouter.tracked.spend"
 _LOCK: Final = threading.RLock()
 """One for all trackers, so that a fork can be made while none is being written."""
 
@@ -25,7 +26,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
-def track(name: str = "", *, limit_usd: Decimal | float | str | None = None, rows: bool = False) -> CostTracker:
+class Span(Protocol):
+    """What is needed of an OpenTelemetry span."""
+
+    def is_recording(self) -> bool:
+        """Return whether it has not ended, and is sampled."""
+
+    def set_attribute(self, key: str, value: float) -> object:
+        """Write an attribute in place of an earlier one."""
+
+
+def track(
+    name: str = "",
+    *,
+    limit_usd: Decimal | float | str | None = None,
+    rows: bool = False,
+    span: Span | None = None,
+) -> CostTracker:
     """Count the cost of the OpenRouter calls that begin inside a `with` block, also of streams that end after it.
 
         with or_instrument.track("nightly report", limit_usd=5) as cost:
@@ -41,12 +58,14 @@ def track(name: str = "", *, limit_usd: Decimal | float | str | None = None, row
         limit_usd: when this much is spent, the next call raises `BudgetExceeded` and is not sent. Calls under way are
             finished, so concurrent calls can overshoot by what was under way. Cost that is unknown counts as nothing.
         rows: whether every call is remembered, for `export_csv(path, rows=True)`; memory then grows with the calls.
+        span: gets the USD spent so far as `openrouter.tracked.spend`, as long as it has not ended; nothing where no
+            cost is known.
 
     Raises:
-        ConfigError: `limit_usd` is no amount of USD.
+        ConfigError: `limit_usd` is no amount of USD, or `span` no span.
 
     """
-    return CostTracker(name, limit_usd=limit_usd, rows=rows)
+    return CostTracker(name, limit_usd=limit_usd, rows=rows, span=span)
 
 
 class CostTracker:
@@ -58,8 +77,18 @@ class CostTracker:
     Any thread may use it. It remembers totals only, unless `rows` is asked for; a limit holds only inside `with`.
     """
 
-    def __init__(self, name: str = "", *, limit_usd: Decimal | float | str | None = None, rows: bool = False) -> None:
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        limit_usd: Decimal | float | str | None = None,
+        rows: bool = False,
+        span: Span | None = None,
+    ) -> None:
+        if span is not None and not callable(getattr(span, "set_attribute", None)):
+            raise ConfigError(f"span={span!r} is not allowed; allowed: an OpenTelemetry span, or None")
         self.name = name
+        self._span = span
         self.limit_usd = None if limit_usd is None else _limit(limit_usd)
         self._totals = Totals()
         self._rows: dict[int, Row] | None = {} if rows else None
@@ -101,6 +130,9 @@ class CostTracker:
                 self._pending[number] = row, keys
             if self._rows is not None:
                 self._rows[number] = row
+            span = self._span
+            if span is not None and row.usd is not None and span.is_recording():
+                span.set_attribute(_TRACKED_SPEND, float(self._totals.all.usd))
 
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where the limit is reached."""

@@ -12,8 +12,9 @@ from opentelemetry.trace import get_current_span
 from or_instrument._content.text import dumps
 from or_instrument._records import Call, Content
 from or_instrument._telemetry import names
+from or_instrument._telemetry.backends import Backend
 from or_instrument._telemetry.enrich import theirs_in
-from or_instrument._telemetry.span import end_attributes, start_attributes
+from or_instrument._telemetry.span import absent, end_attributes, start_attributes
 
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger, LoggerProvider
@@ -29,8 +30,9 @@ class SpanContent:
     of the user's, which is left alone.
     """
 
-    def __init__(self, *, only_theirs: bool) -> None:
+    def __init__(self, *, only_theirs: bool, backend: Backend | None = None) -> None:
         self._only_theirs = only_theirs
+        self._backend = backend
 
     def __call__(self, call: Call) -> None:
         """Write the content."""
@@ -39,6 +41,8 @@ class SpanContent:
         span = get_current_span(call.context)  # type: ignore[arg-type]
         if span.is_recording():
             span.set_attributes({name: dumps(listed) for name, listed in _named(call.content)})
+            if self._backend is not None:
+                span.set_attributes(absent(span, self._backend.of_content(call.content)))
 
 
 class Events:

@@ -77,7 +77,7 @@ COST: Final = "gen_ai.usage.cost"
 UPSTREAM_COST: Final = "openrouter.usage.upstream_cost"
 CACHE_READ_TOKENS: Final = "openrouter.usage.cache_read_tokens"
 MISSING: Final = "openrouter.usage.missing"
-MISSING_REASON: Final = "reason"
+MISSING_REASON: Final = "openrouter.missing.reason"
 ACCOUNT: Final = "openrouter.account"
 
 SECONDS_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))

@@ -21,14 +21,23 @@ from opentelemetry.trace import (
 from or_instrument._openrouter.broadcast import broadcast_span
 from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
 from or_instrument._telemetry import names
+from or_instrument._telemetry.backends import Backend
 
 
 class Spans:
     """The span sink: one CLIENT span a call, and one more inside for a cost that was looked up afterwards."""
 
-    def __init__(self, tracer: Tracer, cost_aliases: Sequence[str] = (), *, link_broadcast: bool = False) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        cost_aliases: Sequence[str] = (),
+        *,
+        link_broadcast: bool = False,
+        backend: Backend | None = None,
+    ) -> None:
         self._tracer = tracer
         self._links_broadcast = link_broadcast
+        self._backend = backend
         self._aliases = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
 
     def open(self, request: Request, started_ns: int, context: Context | None = None) -> Context:
@@ -66,6 +75,8 @@ class Spans:
     def write(self, span: Span, call: Call, attributes: Mapping[str, AttributeValue]) -> None:
         """Write the attributes of a call on a span, and its failure, and the link where that is on."""
         span.set_attributes(attributes)
+        if self._backend is not None:
+            span.set_attributes(absent(span, self._backend.of_call(call)))
         if self._links_broadcast:
             self._link(span, call)
         failure = call.reply.failure
@@ -82,6 +93,8 @@ class Spans:
             attributes=recovered_attributes(call, self._aliases),
             start_time=call.started_ns,
         )
+        if self._backend is not None:
+            span.set_attributes(absent(span, self._backend.of_call(call)))
         span.end(call.started_ns + int(call.duration_s * 1e9))
 
 
@@ -128,6 +141,12 @@ def recovered_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, At
     return {**attributes, **request.attributes, **_reply_attributes(call.reply, spend_names)}
 
 
+def absent(span: Span, attributes: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
+    """Return those attributes that the span does not have: what somebody else wrote for a backend stays."""
+    there: Mapping[str, object] = getattr(span, "attributes", None) or {}
+    return {name: value for name, value in attributes.items() if name not in there}
+
+
 def describe(failure: Failure) -> str:
     """Return a short status description: the failure's code, and what that code means."""
     number = failure.code or (str(failure.status_code) if failure.status_code else None)
@@ -142,7 +161,9 @@ def describe(failure: Failure) -> str:
 def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, AttributeValue]:
     # Taken apart at once: to ask a named tuple for each field by its name takes twice as long.
     id_, model, served_by, reasons, native_reasons, tier, usage, _, generation_id, cache_status = reply
-    attributes: dict[str, AttributeValue] = {}
+    # First of all, since Jaeger shows the first few.
+    spend = None if usage is None else usage.spend
+    attributes: dict[str, AttributeValue] = {} if spend is None else dict.fromkeys(spend_names, spend)
     if id_ is not None:
         attributes[names.RESPONSE_ID] = id_
     if model is not None:
@@ -160,11 +181,11 @@ def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, Att
     if generation_id is not None and generation_id != id_:
         attributes[names.GENERATION_ID] = generation_id
     if usage is not None:
-        _add_usage(attributes, usage, spend_names)
+        _add_usage(attributes, usage)
     return attributes
 
 
-def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, spend_names: Sequence[str]) -> None:
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
     for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
         if value is not None:
             attributes[name] = value  # type: ignore[assignment]
@@ -172,10 +193,6 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, spend_names:
     if details:
         attributes.update(details)
     attributes[names.USAGE_SOURCE] = source
-    spend = usage.spend
-    if spend is not None:
-        for name in spend_names:
-            attributes[name] = spend
     if estimated_cost is not None:
         attributes[names.ESTIMATED_COST] = estimated_cost
 
