@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from or_instrument.testing import Answer, FakeOpenRouter, Received
 
-PATHS = ["chat/completions", "responses", "completions", "embeddings", "rerank", "audio/transcriptions", "images"]
+PATHS = [
+    "chat/completions",
+    "responses",
+    "messages",
+    "completions",
+    "embeddings",
+    "rerank",
+    "audio/transcriptions",
+    "images",
+    "systemone",
+]
 
 
 def ask(fake: FakeOpenRouter, path: str = "chat/completions", **body: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,3 +227,32 @@ def test_sdk_reads_an_error(fake: FakeOpenRouter, client: OpenRouter) -> None:
         client.chat.send(model="a/model", messages=MESSAGES)
     assert type(caught.value).__name__ == "PaymentRequiredResponseError"
     assert json.loads(caught.value.body)["error"]["metadata"]["limit_source"] == "openrouter_credits"
+
+
+QUESTIONS = {
+    "kind": {"type": "choice", "instructions": "Which?", "criteria": {"spam": None, "ham": None}},
+    "good": {"type": "score", "instructions": "How good?", "criteria": ["bad", "fine"]},
+    "safe": {"type": "noul", "instructions": "Safe?", "criteria": {"true": "yes", "false": "no"}},
+    "where": {"type": "box", "instructions": "Where?"},
+}
+
+
+def test_sdk_reads_decisions(fake: FakeOpenRouter, client: OpenRouter) -> None:
+    """The official SDK sees one answer of the right kind for each question, and the cost, on both of its paths."""
+    asked: Any = {"model": "a/model", "questions": QUESTIONS, "state": "Buy now!"}
+    root = fake.base_url.removesuffix("/api/v1")
+    told = [client.system_one.create(**asked), client.alpha.decisions.create(**asked, server_url=root)]
+    assert [{name: answer.type for name, answer in one.answers.items()} for one in told] == [
+        {"kind": "choice", "good": "score", "safe": "noul", "where": "box"}
+    ] * 2
+    assert sum(Decimal(str(one.usage.cost)) for one in told) == fake.charged_usd > 0
+    assert told[0].id.startswith("gen-dec-")
+
+
+@pytest.mark.parametrize("answer", [Answer(), RICH], ids=["plain", "rich"])
+def test_message_body_is_a_message(fake: FakeOpenRouter, answer: Answer) -> None:
+    """The Anthropic-shaped body parses as the message that the official SDK knows from batches, in known blocks."""
+    fake.script(answer)
+    body = components.BodyMessage.model_validate(raw(fake, "messages", model="a/model", messages=MESSAGES))
+    assert not [block for block in body.content if type(block).__name__.startswith("Unknown")]
+    assert body.usage.cache_read_input_tokens == answer.cached_tokens

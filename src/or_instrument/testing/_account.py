@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ._money import Prices, amount, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
+    from ._books import KeyBook
     from ._exchange import Exchange, Received
 
 _API_TYPES: Final = {
@@ -19,7 +19,10 @@ _API_TYPES: Final = {
     "transcriptions": "stt",
     "speech": "tts",
     "images": "image",
+    "decisions": "decisions",
+    "videos": "video",
 }
+_PERIODS: Final = {"": None, "_daily": "daily", "_weekly": "weekly", "_monthly": "monthly"}
 _NOTHING_KNOWN: Final[Mapping[str, object]] = dict.fromkeys(
     (
         "app_id",
@@ -87,19 +90,19 @@ def _tokens(exchange: Exchange) -> dict[str, object]:
     }
 
 
-def key_data(charged: Decimal, byok: Decimal, *, limit_usd: float | None, management: bool) -> dict[str, object]:
-    """Return the ``data`` of GET /key; all that was charged was charged today."""
-    spent, brought = number(charged), number(byok)
-    remaining = None if limit_usd is None else float(amount(limit_usd) - charged)
-    periods = ("", "_daily", "_weekly", "_monthly")
+def key_data(book: KeyBook, *, management: bool) -> dict[str, object]:
+    """Return the ``data`` of GET /key."""
+    budgets = book.budgets()
+    spent = {f"usage{name}": number(book.charged(interval)) for name, interval in _PERIODS.items()}
+    brought = {f"byok_usage{name}": number(book.byok(interval)) for name, interval in _PERIODS.items()}
     return {
         "label": "sk-or-v1-fak...e00",
-        "limit": limit_usd,
-        "limit_remaining": remaining,
-        "limit_reset": None if limit_usd is None else "monthly",
+        "limit": book.limit_usd,
+        "limit_remaining": budgets[-1]["remaining_usd"] if book.limit_usd is not None else None,
+        "limit_reset": None if book.limit_usd is None else "monthly",
         "include_byok_in_limit": False,
-        **{f"usage{period}": spent for period in periods},
-        **{f"byok_usage{period}": brought for period in periods},
+        **spent,
+        **brought,
         "is_free_tier": False,
         "is_management_key": management,
         "is_provisioning_key": management,
@@ -108,8 +111,8 @@ def key_data(charged: Decimal, byok: Decimal, *, limit_usd: float | None, manage
         "workspace_id": None,
         "expires_at": None,
         "allowed_data_regions": ["global"],
-        "budgets": [],
-        "effective_budget": None,
+        "budgets": budgets,
+        "effective_budget": min(budgets, key=_remaining, default=None),
         "free_model_daily_requests": {"used": 0, "limit": 1000, "remaining": 1000},
         "rate_limit": {
             "requests": -1,
@@ -117,6 +120,10 @@ def key_data(charged: Decimal, byok: Decimal, *, limit_usd: float | None, manage
             "note": "This field is deprecated and safe to ignore.",
         },
     }
+
+
+def _remaining(budget: Mapping[str, object]) -> float:
+    return cast("float", budget["remaining_usd"])
 
 
 def models_body(prices: Prices) -> dict[str, object]:

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from ._answer import UNSET, Answer, arguments_text
+from ._decisions import decisions
+from ._messages import message, message_error
 from ._responses import response_object
 from ._usage import usage_of
 
@@ -20,7 +22,9 @@ def bare_error(answer: Answer) -> dict[str, object]:
 
 
 def _error_body(exchange: Exchange) -> dict[str, object]:
-    """Return the error body; in Responses the error type stands at the top."""
+    """Return the error body; in Responses the error type stands at the top, in messages inside."""
+    if exchange.kind == "messages":
+        return {**message_error(exchange.answer, exchange.answer.error), **exchange.answer.extra}
     body = bare_error(exchange.answer)
     if exchange.answer.status == HTTPStatus.OK:
         body["id"] = exchange.id
@@ -141,6 +145,8 @@ def _images(exchange: Exchange) -> dict[str, object]:
 
 
 _SHAPES = {
+    "decisions": decisions,
+    "messages": message,
     "chat": _chat,
     "completions": _completions,
     "responses": response_object,

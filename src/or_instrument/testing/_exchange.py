@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 from urllib.parse import parse_qs, urlsplit
+
+from ._money import make_bill, price_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._answer import Answer, JsonObject
-    from ._money import Bill
+    from ._money import Bill, Prices
 
-Kind = Literal["chat", "responses", "completions", "embeddings", "rerank", "transcriptions", "speech", "images"]
+Kind = Literal[
+    "chat",
+    "responses",
+    "messages",
+    "completions",
+    "embeddings",
+    "rerank",
+    "transcriptions",
+    "speech",
+    "images",
+    "decisions",
+    "batches",
+    "videos",
+]
+
+ENDPOINTS: Final[Mapping[str, Kind]] = {
+    "chat/completions": "chat",
+    "responses": "responses",
+    "messages": "messages",
+    "completions": "completions",
+    "embeddings": "embeddings",
+    "rerank": "rerank",
+    "audio/transcriptions": "transcriptions",
+    "audio/speech": "speech",
+    "images": "images",
+    "images/generations": "images",
+    "systemone": "decisions",
+    "decisions": "decisions",
+    "batches": "batches",
+    "videos": "videos",
+}
+JOBS: Final = frozenset({"batches", "videos"})
+_ID_PREFIXES: Final = {
+    "embeddings": "gen-emb-{}-",
+    "rerank": "gen-rerank-{}-",
+    "decisions": "gen-dec-{}-",
+    "videos": "gen-vid-{}-",
+    "batches": "batch_",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +87,7 @@ class Received:
         return None
 
 
-_STREAMED = frozenset({"chat", "responses", "completions"})
+_STREAMED = frozenset({"chat", "responses", "messages", "completions"})
 _FORM_FIELD = re.compile(r'form-data; name="([^"]+)"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL)
 
 
@@ -91,3 +132,11 @@ def asked_model(request: JsonObject) -> str:
     models = request.get("models")
     first = models[0] if isinstance(models, list) and models else "openrouter/auto"
     return str(request.get("model") or first)
+
+
+def make_exchange(kind: Kind, request: JsonObject, answer: Answer, prices: Prices, created: int) -> Exchange:
+    """Return a new exchange; the id of a video is a generation id too, that of a batch is none."""
+    asked = asked_model(request)
+    made_id = _ID_PREFIXES.get(kind, "gen-{}-").format(created) + secrets.token_hex(10)
+    price = price_of(prices, asked, answer.model or asked.partition(":")[0])
+    return Exchange(kind, request, answer, made_id, created, make_bill(kind, request, answer, price))

@@ -27,8 +27,13 @@ class FakeOpenRouter(Service):
         charged_usd: Exact sum of the cost of all answers given, also of streams whose end no client saw.
         spend_usd: `charged_usd` and, for BYOK answers, the upstream cost.
         lookup_404s: How many times GET /generation answers 404 first.
-        management_key: Whether GET /credits is allowed.
-        key_limit_usd, total_credits_usd: What GET /key and GET /credits report.
+        management_key: Whether GET /credits and GET /activity are allowed.
+        key_limit_usd, total_credits_usd: What GET /key and GET /credits report. Every key has the same limit, and is
+            told what it was charged itself.
+        key_budgets: More of GET /key's ``budgets``, each at least ``{"limit_usd": 5}``; what else it has is made.
+        job_polls: How many times a batch or video that is submitted from now on is found unfinished. It is charged
+            when it is first found done.
+        now: The clock of the account, Unix seconds. GET /activity tells of completed UTC days, so move it.
 
     """
 

@@ -16,8 +16,9 @@ Prices = Mapping[str, Price]
 
 DEFAULT_PRICE: Final[Price] = ("0.000001", "0.000004")
 BYOK_FEE: Final = Decimal("0.05")
+_ASKED: Final = ("messages", "input", "prompt", "query", "documents", "system", "state", "questions", "requests")
 _ZERO: Final = Decimal(0)
-_NO_COMPLETION: Final = frozenset({"embeddings", "rerank", "speech"})
+_NO_COMPLETION: Final = frozenset({"embeddings", "rerank", "speech", "videos"})
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _count(value: object) -> int:
 
 
 def _prompt_tokens(request: JsonObject) -> int:
-    asked = [request[key] for key in ("messages", "input", "prompt", "query", "documents") if key in request]
+    asked = [request[key] for key in _ASKED if key in request]
     return 1 + len(json.dumps(asked)) // 4
 
 

@@ -39,10 +39,11 @@ _ECHOED: Final[dict[str, object]] = {
 
 @dataclass(frozen=True)
 class Event:
-    """The payload of one server-sent event; `chunk` where it carries a delta."""
+    """The payload of one server-sent event; `chunk` where it carries a delta, `name` where it has a line of its own."""
 
     payload: object
     chunk: bool = False
+    name: str | None = None
 
 
 def response_object(exchange: Exchange) -> dict[str, object]:

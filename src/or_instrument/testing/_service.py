@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import re
 import threading
 import time
 from collections import deque
@@ -14,25 +14,17 @@ from . import errors
 from ._account import generation_data, key_data, models_body
 from ._answer import Answer, JsonObject
 from ._bodies import bare_error
-from ._exchange import Exchange, Kind, Received, asked_model
-from ._money import Prices, make_bill, number, price_of
+from ._books import Charge, KeyBook, activity_rows, key_of, utc_day
+from ._exchange import ENDPOINTS, JOBS, Exchange, Kind, Received, make_exchange
+from ._jobs import Job, job_list, job_object
+from ._money import Prices, number
 from ._reply import Reply, json_reply, make_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
+    from datetime import date
 
-_ENDPOINTS: Final[Mapping[str, Kind]] = {
-    "chat/completions": "chat",
-    "responses": "responses",
-    "completions": "completions",
-    "embeddings": "embeddings",
-    "rerank": "rerank",
-    "audio/transcriptions": "transcriptions",
-    "audio/speech": "speech",
-    "images": "images",
-    "images/generations": "images",
-}
-_ID_PREFIXES: Final = {"embeddings": "gen-emb", "rerank": "gen-rerank"}
+_ROOT: Final = re.compile(r"^.*?/(?:v1|alpha|beta)/")
 
 
 class Service:
@@ -46,7 +38,10 @@ class Service:
     lookup_404s: int
     management_key: bool
     key_limit_usd: float | None
+    key_budgets: Sequence[JsonObject]
     total_credits_usd: float
+    job_polls: int
+    now: Callable[[], float]
 
     def __init__(self, prices: Prices | None = None) -> None:
         """Take the price of each model."""
@@ -62,6 +57,9 @@ class Service:
             self.charged_usd = self.byok_usd = Decimal(0)
             self.lookup_404s = 0
             self.management_key, self.key_limit_usd, self.total_credits_usd = False, None, 100.0
+            self.key_budgets, self.job_polls, self.now = (), 1, time.time
+            self._charges: list[Charge] = []
+            self._jobs: dict[str, Job] = {}
             self._changed.notify_all()
 
     @property
@@ -69,6 +67,16 @@ class Service:
         """What the user pays in all: `charged_usd` and, for BYOK answers, the provider's own bills."""
         with self._changed:
             return self.charged_usd + self.byok_usd
+
+    def charged_to(self, key: str) -> Decimal:
+        """Return what calls with this API key were charged, in USD."""
+        with self._changed:
+            return self._book(key).charged()
+
+    def spent_by(self, key: str) -> Decimal:
+        """Return `charged_to` and, for BYOK answers, the provider's own bills, in USD."""
+        with self._changed:
+            return self._book(key).charged() + self._book(key).byok()
 
     def script(self, *answers: Answer) -> None:
         """Give these answers, in order, to the next POSTs; those after them get `default`."""
@@ -105,35 +113,55 @@ class Service:
             self._changed.notify_all()
 
     def _route(self, request: Received) -> Reply:
-        path = request.path.partition("/v1/")[2]
-        if request.method == "POST" and path in _ENDPOINTS:
-            return self._post(_ENDPOINTS[path], request)
-        if request.method != "GET":
+        path, found = _ROOT.subn("", request.path)
+        if not found or request.method not in ("GET", "POST"):
             return _refusal(errors.not_found())
+        if request.method == "POST":
+            return self._post(ENDPOINTS[path], request) if path in ENDPOINTS else _refusal(errors.not_found())
+        if path.partition("/")[0] in JOBS:
+            return self._job(*path.split("/"))
         if path == "generation":
             return self._generation(request.query.get("id", ""))
-        if path == "credits" and not self.management_key:
+        if path in ("credits", "activity") and not self.management_key:
             return _refusal(errors.management_only())
-        account = {"key": self._key, "credits": self._credits, "models": self._models}
-        return json_reply(200, account[path]()) if path in account else _refusal(errors.not_found())
+        account = {"key": self._key, "credits": self._credits, "models": self._models, "activity": self._activity}
+        return json_reply(200, account[path](request)) if path in account else _refusal(errors.not_found())
 
     def _post(self, kind: Kind, request: Received) -> Reply:
         fields = request.fields
         if fields is None:
             return _refusal(errors.invalid_request("The body is neither a JSON object nor a form"))
         answer = self._scripted.popleft() if self._scripted else self.default
-        exchange = self._exchange(kind, fields, answer)
-        self.charged_usd += exchange.bill.cost
-        self.byok_usd += exchange.bill.byok_cost
+        exchange = make_exchange(kind, fields, answer, self.prices, int(self.now()))
+        if kind in JOBS and not answer.refused:
+            return self._submit(exchange, request)
+        self._charge(exchange, key_of(request))
         if answer.status == HTTPStatus.OK:
             self.generations[exchange.id] = generation_data(exchange, request)
         return make_reply(exchange)
 
-    def _exchange(self, kind: Kind, fields: JsonObject, answer: Answer) -> Exchange:
-        created, asked = int(time.time()), asked_model(fields)
-        generation_id = f"{_ID_PREFIXES.get(kind, 'gen')}-{created}-{secrets.token_hex(10)}"
-        price = price_of(self.prices, asked, answer.model or asked.partition(":")[0])
-        return Exchange(kind, fields, answer, generation_id, created, make_bill(kind, fields, answer, price))
+    def _charge(self, exchange: Exchange, key: str) -> None:
+        self.charged_usd += exchange.bill.cost
+        self.byok_usd += exchange.bill.byok_cost
+        self._charges.append(Charge(self._today(), key, exchange))
+
+    def _submit(self, exchange: Exchange, request: Received) -> Reply:
+        job = self._jobs[exchange.id] = Job(exchange, key_of(request), self.job_polls)
+        if exchange.kind == "videos":
+            self.generations[exchange.id] = generation_data(exchange, request)
+        return json_reply(HTTPStatus.ACCEPTED, job_object(job, done=False))
+
+    def _job(self, kind: str, asked: str = "", *rest: str) -> Reply:
+        if not asked and kind == "batches":
+            return json_reply(200, job_list([job for job in self._jobs.values() if job.exchange.kind == kind]))
+        job = self._jobs.get(asked)
+        if job is None or rest or job.exchange.kind != kind:
+            return _refusal(errors.not_found())
+        done = job.poll()
+        if done and not job.charged:
+            job.charged = True
+            self._charge(job.exchange, job.key)
+        return json_reply(200, job_object(job, done=done))
 
     def _generation(self, generation_id: str) -> Reply:
         late, self.lookup_404s = self.lookup_404s > 0, max(self.lookup_404s - 1, 0)
@@ -142,15 +170,22 @@ class Service:
             return _refusal(errors.not_found(f"Generation {generation_id} not found"))
         return json_reply(200, {"data": found})
 
-    def _key(self) -> dict[str, object]:
-        limit, management = self.key_limit_usd, self.management_key
-        data = key_data(self.charged_usd, self.byok_usd, limit_usd=limit, management=management)
-        return {"data": data}
+    def _today(self) -> date:
+        return utc_day(self.now())
 
-    def _credits(self) -> dict[str, object]:
+    def _book(self, key: str) -> KeyBook:
+        return KeyBook(self._charges, key, self._today(), self.key_limit_usd, self.key_budgets)
+
+    def _key(self, request: Received) -> dict[str, object]:
+        return {"data": key_data(self._book(key_of(request)), management=self.management_key)}
+
+    def _credits(self, _: Received) -> dict[str, object]:
         return {"data": {"total_credits": self.total_credits_usd, "total_usage": number(self.charged_usd)}}
 
-    def _models(self) -> dict[str, object]:
+    def _activity(self, request: Received) -> dict[str, object]:
+        return {"data": activity_rows(self._charges, request.query, self._today())}
+
+    def _models(self, _: Received) -> dict[str, object]:
         return models_body(self.prices)
 
 

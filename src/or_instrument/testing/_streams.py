@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._answer import UNSET, Answer
 from ._bodies import identity, reasoning_fields, tool_call
+from ._messages import message_events
 from ._responses import Event, response_events
 from ._usage import usage_of
 
@@ -33,10 +34,10 @@ def stream_steps(exchange: Exchange) -> tuple[Step, ...]:
     """Return what a streamed reply sends; a broken-off one just ends early (`Answer.abort_after`)."""
     answer = exchange.answer
     if answer.events is not None:
-        events: Iterable[Event] = [Event(payload, chunk=True) for payload in answer.events]
+        events: Iterable[Event] = [_scripted(exchange, payload) for payload in answer.events]
     else:
-        events = response_events(exchange) if exchange.kind == "responses" else chat_events(exchange)
-    return tuple(_timeline(answer, events))
+        events = _MADE.get(exchange.kind, chat_events)(exchange)
+    return tuple(_timeline(answer, events, done=answer.done and exchange.kind != "messages"))
 
 
 def chat_events(exchange: Exchange) -> Iterator[Event]:
@@ -56,7 +57,12 @@ def chat_events(exchange: Exchange) -> Iterator[Event]:
         yield Event({**last, "service_tier": answer.service_tier, **usage, **answer.extra})
 
 
-def _timeline(answer: Answer, events: Iterable[Event]) -> Iterator[Step]:
+def _scripted(exchange: Exchange, payload: object) -> Event:
+    kind = payload.get("type") if exchange.kind == "messages" and isinstance(payload, dict) else None
+    return Event(payload, chunk=True, name=kind if isinstance(kind, str) else None)
+
+
+def _timeline(answer: Answer, events: Iterable[Event], *, done: bool) -> Iterator[Step]:
     comments = _COMMENT * answer.comments
     sent, gate = 0, answer.gate if answer.hold_after is not None else None
     yield Step(comments)
@@ -67,15 +73,17 @@ def _timeline(answer: Answer, events: Iterable[Event]) -> Iterator[Step]:
         held = gate if sent == answer.hold_after else None
         gate = None if held else gate
         prefix = comments if between else b""
-        yield Step(prefix + _encoded(event.payload), answer.pause_s if between else 0.0, held)
+        yield Step(prefix + _encoded(event), answer.pause_s if between else 0.0, held)
         sent += event.chunk
-    if answer.done and answer.abort_after is None:
+    if done and answer.abort_after is None:
         yield Step(b"data: [DONE]\n\n")
 
 
-def _encoded(payload: object) -> bytes:
+def _encoded(event: Event) -> bytes:
+    payload = event.payload
     text = payload if isinstance(payload, str) else json.dumps(payload, separators=(",", ":"))
-    return f"data: {text}\n\n".encode()
+    name = "" if event.name is None else f"event: {event.name}\n"
+    return f"{name}data: {text}\n\n".encode()
 
 
 def _chunk(exchange: Exchange, choices: list[dict[str, object]]) -> dict[str, object]:
@@ -117,3 +125,6 @@ def _error_chunk(exchange: Exchange) -> dict[str, object]:
         **(usage_of(exchange) if priced else {}),
         **answer.extra,
     }
+
+
+_MADE: Final = {"responses": response_events, "messages": message_events}

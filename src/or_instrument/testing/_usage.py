@@ -78,6 +78,40 @@ def _responses(exchange: Exchange) -> dict[str, object]:
     }
 
 
+def _messages(exchange: Exchange) -> dict[str, object]:
+    """Return Anthropic's counts: its input leaves out what was read from the cache and what was written to it."""
+    answer, bill = exchange.answer, exchange.bill
+    cached, written = answer.cached_tokens, answer.cache_write_tokens
+    return {
+        "input_tokens": max(bill.prompt_tokens - cached - written, 0),
+        "output_tokens": bill.completion_tokens,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
+        "output_tokens_details": {"thinking_tokens": answer.reasoning_tokens},
+        "server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0},
+        "service_tier": answer.service_tier or "standard",
+        "inference_geo": None,
+        **_money(exchange),
+    }
+
+
+def _decisions(exchange: Exchange) -> dict[str, object]:
+    bill = exchange.bill
+    return {"input_tokens": bill.prompt_tokens, "output_tokens": bill.completion_tokens, **_cost(exchange)}
+
+
+def _batches(exchange: Exchange) -> dict[str, object]:
+    """Return what a batch tells: of a BYOK one only the fee."""
+    told = _chat(exchange)
+    return {**told, "cost_details": None} if exchange.answer.byok else told
+
+
+def _videos(exchange: Exchange) -> dict[str, object]:
+    byok = {} if exchange.answer.byok is None else {"is_byok": exchange.answer.byok}
+    return {**_cost(exchange), **byok}
+
+
 def _embeddings(exchange: Exchange) -> dict[str, object]:
     tokens = exchange.bill.prompt_tokens
     return {"prompt_tokens": tokens, "total_tokens": tokens, **_money(exchange)}
@@ -99,6 +133,10 @@ def _transcriptions(exchange: Exchange) -> dict[str, object]:
 
 
 _SHAPES = {
+    "messages": _messages,
+    "decisions": _decisions,
+    "batches": _batches,
+    "videos": _videos,
     "responses": _responses,
     "embeddings": _embeddings,
     "rerank": _rerank,
