@@ -97,7 +97,7 @@ def _blocks(exchange: Exchange) -> Iterator[dict[str, object]]:
             "id": f"toolu_{exchange.id[-8:]}_{index}",
             "name": name,
             "input": held,
-            "caller": None,
+            "caller": {"type": "direct"},
         }
 
 
