@@ -13,7 +13,9 @@ class LookupFailed(Exception):  # noqa: N818 - the name is public
     """A look-up at OpenRouter gave no answer: says what was asked, how often, and the last answer."""
 
     def __init__(self, question: str, attempts: int, last_answer: str, hint: str = "") -> None:
-        self.question, self.attempts, self.last_answer = question, attempts, last_answer
+        self.question: str = question
+        self.attempts: int = attempts
+        self.last_answer: str = last_answer
         times = "once" if attempts == 1 else f"{attempts} times"
         super().__init__(f"{question} was asked {times}; the last answer was {last_answer}.{hint and f' {hint}'}")
 
@@ -25,7 +27,9 @@ class BudgetExceeded(Exception):  # noqa: N818 - the name is public
     """
 
     def __init__(self, name: str, spent_usd: Decimal, limit_usd: Decimal) -> None:
-        self.name, self.spent_usd, self.limit_usd = name, spent_usd, limit_usd
+        self.name: str = name
+        self.spent_usd: Decimal = spent_usd
+        self.limit_usd: Decimal = limit_usd
         scope = f"track({name!r})" if name else "this track() scope"
         super().__init__(
             f"{scope} has spent {spent_usd} USD of its limit of {limit_usd} USD; the call was not sent. "

@@ -7,21 +7,25 @@ import os
 import threading
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
+from or_instrument._checks import check_provider, checked_redact, checked_sinks
 from or_instrument._content.text import Redact
 from or_instrument._money.lookup import LOOKUPS
+from or_instrument._options import ENABLED
 from or_instrument._records import Sink
-from or_instrument._settings import ENABLED, checked_redact, checked_sinks, enabled, refuse_unknown, resolve
+from or_instrument._settings import enabled, refuse_unknown, resolve
 from or_instrument._telemetry.providers import Providers, flush_within
 
 if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics
     from opentelemetry import trace as otel_trace
     from opentelemetry._logs import LoggerProvider
+
+    from or_instrument._options import BroadcastWord, ContentWord, ExporterWord, LookupWord, SpansWord
 
 _log = logging.getLogger("or_instrument")
 _LOOKUP_SHARE: Final = 0.8
@@ -36,22 +40,22 @@ def instrument(
     tracer_provider: otel_trace.TracerProvider | None = None,
     meter_provider: otel_metrics.MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
-    exporter: str | None = None,
+    exporter: ExporterWord | None = None,
     hosts: Sequence[str] | str | None = None,
     inject_usage: bool | None = None,
-    spans: str | None = None,
+    spans: SpansWord | None = None,
     metrics: bool | None = None,
-    content: str | None = None,
+    content: ContentWord | None = None,
     content_limit: int | None = None,
     redact: Redact | None = None,
     sinks: Sequence[Sink] = (),
     metric_attributes: Sequence[str] | str | None = None,
     metric_values_limit: int | None = None,
-    lookup: str | None = None,
-    broadcast: str | None = None,
+    lookup: LookupWord | None = None,
+    broadcast: BroadcastWord | None = None,
     backend: Sequence[str] | str | None = None,
     estimate: bool | None = None,
-    **unknown: object,
+    **unknown: NoReturn,
 ) -> None:
     """Record every OpenRouter call that goes through the OpenAI SDK from now on, also of clients made before.
 
@@ -118,6 +122,9 @@ def instrument(
         "estimate": estimate,
     }
     refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "logger_provider", "redact", "sinks"))
+    check_provider("tracer_provider", tracer_provider, "get_tracer")
+    check_provider("meter_provider", meter_provider, "get_meter")
+    check_provider("logger_provider", logger_provider, "get_logger")
     settings, sinks, redact = resolve(given, os.environ), checked_sinks(sinks), checked_redact(redact)
     if enabled(os.environ) is False:
         _log.info("%s is false: nothing is instrumented", ENABLED)
@@ -129,7 +136,9 @@ def instrument(
             if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
                 return
             if not _installed.at_start:
-                _log.warning("already instrumented with other options; call uninstrument() first to change them")
+                _log.warning(
+                    "instrument(): already instrumented with other options; call uninstrument() first to change them"
+                )
                 return
             _installed.patch.remove()
         _installed = Assembly(

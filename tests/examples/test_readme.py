@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from otlp_receiver import http_receiver
 
-from or_instrument import _settings
+from or_instrument import _options
 from or_instrument.testing import FakeOpenRouter
 
 ROOT = Path(__file__).parent.parent.parent
@@ -160,12 +160,12 @@ def test_every_extra_is_told_of() -> None:
     assert told >= extras - {"instruments"}  # OpenTelemetry's own way to ask, not for users
 
 
-@pytest.mark.parametrize("option", sorted(_settings._OPTIONS))
+@pytest.mark.parametrize("option", sorted(_options.OPTIONS))
 def test_an_option_is_documented(option: str) -> None:
     """Every option is in the reference by its variable, and by its keyword where it has one."""
     text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
-    assert f"`{_settings._OPTIONS[option].variable}`" in text
+    assert f"`{_options.OPTIONS[option].variable}`" in text
     assert option == "cost_aliases" or f"| `{option}` |" in text
 
 

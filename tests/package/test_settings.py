@@ -10,17 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from or_instrument import Call, ConfigError
-from or_instrument._settings import (
-    _OPTIONS,
-    Settings,
-    checked_redact,
-    checked_sinks,
-    enabled,
-    explain,
-    refuse_unknown,
-    resolve,
-)
+from or_instrument import ConfigError
+from or_instrument._options import OPTIONS
+from or_instrument._settings import Settings, enabled, explain, refuse_unknown, resolve
 from or_instrument._telemetry.backends import BACKENDS
 
 WARNED = logging.WARNING
@@ -52,6 +44,9 @@ WRONG: list[tuple[str, object]] = [
     ("metrics", []),
     ("metric_attributes", 7),
     ("metric_attributes", [None]),
+    ("metric_attributes", ["feature", "gen_ai.request.model"]),
+    ("metric_attributes", "openrouter.usage.is_byok"),
+    ("metric_attributes", "server.address"),
     ("backend", "datadog"),
     ("backend", ["mlflow", "datadog"]),
     ("backend", True),
@@ -62,7 +57,7 @@ WRONG: list[tuple[str, object]] = [
 def test_an_option_is_set_by_keyword_or_variable(name: str, text: str, keyword: object, expected: object) -> None:
     """Both ways come to the same; alone it differs from the default."""
     assert getattr(resolve({name: keyword}, {}), name) == expected
-    assert getattr(resolve({}, {_OPTIONS[name].variable: text}), name) == expected
+    assert getattr(resolve({}, {OPTIONS[name].variable: text}), name) == expected
     assert getattr(Settings(), name) != expected
 
 
@@ -70,37 +65,37 @@ def test_an_option_is_set_by_keyword_or_variable(name: str, text: str, keyword: 
 def test_the_keyword_wins_over_the_variable(name: str, text: str, keyword: object, expected: object) -> None:
     """Even where it is the default."""
     default = getattr(Settings(), name)
-    assert getattr(resolve({name: default}, {_OPTIONS[name].variable: text}), name) == default
-    assert getattr(resolve({name: keyword}, {_OPTIONS[name].variable: "?!"}), name) == expected
+    assert getattr(resolve({name: default}, {OPTIONS[name].variable: text}), name) == default
+    assert getattr(resolve({name: keyword}, {OPTIONS[name].variable: "?!"}), name) == expected
 
 
 def test_without_keyword_and_variable_there_are_the_defaults() -> None:
     """`None` is a keyword that was not given, a blank variable one that was not set."""
-    blank = {option.variable: " " for option in _OPTIONS.values()}
-    assert resolve(dict.fromkeys(_OPTIONS), blank) == Settings()
+    blank = {option.variable: " " for option in OPTIONS.values()}
+    assert resolve(dict.fromkeys(OPTIONS), blank) == Settings()
     assert Settings()[:4] == (("openrouter.ai",), True, "own", True)
 
 
 def test_every_option_has_its_setting_and_variable() -> None:
     """No option is read into nothing, and no two from one variable."""
-    assert set(_OPTIONS) == set(Settings._fields)
-    assert len({option.variable for option in _OPTIONS.values()}) == len(_OPTIONS)
+    assert set(OPTIONS) == set(Settings._fields)
+    assert len({option.variable for option in OPTIONS.values()}) == len(OPTIONS)
 
 
-@pytest.mark.parametrize("name", sorted(_OPTIONS))
+@pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_the_default_of_every_option_is_allowed(name: str) -> None:
     """Who writes it out changes nothing."""
     assert resolve({name: getattr(Settings(), name)}, {}) == Settings()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [*WRONG, *((name, object()) for name in sorted(_OPTIONS))], ids=lambda value: str(value)[:20]
+    ("name", "value"), [*WRONG, *((name, object()) for name in sorted(OPTIONS))], ids=lambda value: str(value)[:20]
 )
 def test_a_wrong_keyword_is_refused(name: str, value: object) -> None:
     """The error names the option, the value and what is allowed."""
     with pytest.raises(ConfigError) as caught:
         resolve({name: value}, {})
-    assert str(caught.value) == f"{name}={value!r} is not allowed; allowed: {_OPTIONS[name].allowed}"
+    assert str(caught.value) == f"{name}={value!r} is not allowed; allowed: {OPTIONS[name].allowed}"
     assert isinstance(caught.value, ValueError)
 
 
@@ -120,7 +115,7 @@ def test_a_wrong_variable_is_one_warning_and_the_default(
     name: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Telemetry never stops a service from starting."""
-    option = _OPTIONS[name]
+    option = OPTIONS[name]
     assert resolve({}, {option.variable: text}) == Settings()
     (record,) = caplog.records
     assert record.levelno == WARNED
@@ -155,6 +150,26 @@ def test_every_backend_can_be_chosen() -> None:
     """Each name alone, and all together."""
     assert resolve({"backend": list(BACKENDS)}, {}).backend == tuple(BACKENDS)
     assert [resolve({"backend": name}, {}).backend for name in BACKENDS] == [(name,) for name in BACKENDS]
+
+
+def test_a_name_of_ours_is_left_out_of_the_metric_attributes(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning, and the keys beside it are labels."""
+    text = "feature,gen_ai.request.model,server.port,gen_ai.agent.name"
+    settings = resolve({}, {"OR_INSTRUMENT_METRIC_ATTRIBUTES": text})
+    assert settings.metric_attributes == ("feature", "gen_ai.agent.name")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"OR_INSTRUMENT_METRIC_ATTRIBUTES={text!r} is not allowed (allowed: {OPTIONS['metric_attributes'].allowed}); "
+        "the others are used"
+    )
+
+
+def test_two_names_of_ours_may_be_metric_attributes(caplog: pytest.LogCaptureFixture) -> None:
+    """Whose values are few, and are asked for by those who need them."""
+    keys = ("tenant", "openrouter.client", "openrouter.response.service_tier")
+    assert resolve({"metric_attributes": keys}, {}).metric_attributes == keys
+    assert resolve({}, {"OR_INSTRUMENT_METRIC_ATTRIBUTES": ",".join(keys)}).metric_attributes == keys
+    assert caplog.records == []
 
 
 def test_one_wrong_variable_leaves_the_others_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
@@ -200,24 +215,11 @@ def test_an_option_that_there_is_not_is_refused() -> None:
     refuse_unknown({}, ("metrics",))
 
 
-def test_sinks_are_callables() -> None:
-    """A list of them, or one that was given alone and is no list."""
-
-    def sink(_call: Call) -> None:
-        """Take a call."""
-
-    assert checked_sinks(()) == ()
-    assert checked_sinks([sink]) == (sink,)
-    for wrong in ([sink, "print"], 7, "ab"):
-        with pytest.raises(ConfigError, match="a list of callables that take one Call"):
-            checked_sinks(wrong)
-
-
 @pytest.mark.parametrize(("name", "least"), [("content_limit", 256), ("metric_values_limit", 1)])
 def test_limits_are_whole_numbers(name: str, least: int) -> None:
     """As a number or as its digits, from the least on."""
     assert getattr(resolve({name: least}, {}), name) == least
-    assert getattr(resolve({}, {_OPTIONS[name].variable: str(least)}), name) == least
+    assert getattr(resolve({}, {OPTIONS[name].variable: str(least)}), name) == least
     for wrong in (least - 1, str(least - 1), True, 300.5, "300.5", "many"):
         with pytest.raises(ConfigError, match=name):
             resolve({name: wrong}, {})
@@ -226,22 +228,14 @@ def test_limits_are_whole_numbers(name: str, least: int) -> None:
 def test_variables_can_be_explained() -> None:
     """What each is set to, and where that is not allowed, what is."""
     told = explain({"OR_INSTRUMENT_SPANS": "none", "OR_INSTRUMENT_METRICS": " off ", "OR_INSTRUMENT_ENABLED": "?"})
-    assert told["OR_INSTRUMENT_SPANS"] == ("none", _OPTIONS["spans"].allowed)
+    assert told["OR_INSTRUMENT_SPANS"] == ("none", OPTIONS["spans"].allowed)
     assert told["OR_INSTRUMENT_METRICS"] == ("off", None)
     assert told["OR_INSTRUMENT_ENABLED"] == ("?", "true or false")
     assert told["OR_INSTRUMENT_HOSTS"] == (None, None)
     _, allowed = explain({ALIASES: "metadata"})[ALIASES]
     assert allowed is not None
     assert "OR_INSTRUMENT_BACKEND=phoenix" in allowed
-    assert len(told) == len(_OPTIONS) + 1
-
-
-def test_redact_is_a_callable_or_none() -> None:
-    """What cannot be called cannot redact."""
-    assert checked_redact(None) is None
-    assert checked_redact(str.upper) is str.upper
-    with pytest.raises(ConfigError, match="redact='upper' is not allowed; allowed: a callable"):
-        checked_redact("upper")
+    assert len(told) == len(OPTIONS) + 1
 
 
 VALUES: Any = st.recursive(
@@ -251,7 +245,7 @@ VALUES: Any = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(_OPTIONS)), VALUES))
+@given(st.dictionaries(st.sampled_from(sorted(OPTIONS)), VALUES))
 @settings(max_examples=60, deadline=None)
 def test_any_keyword_is_taken_or_refused_with_a_config_error(keywords: dict[str, Any]) -> None:
     """No other exception comes out, and what is taken is hashable."""
@@ -259,7 +253,7 @@ def test_any_keyword_is_taken_or_refused_with_a_config_error(keywords: dict[str,
         hash(resolve(keywords, {}))
 
 
-@given(st.dictionaries(st.sampled_from([option.variable for option in _OPTIONS.values()]), st.text(max_size=12)))
+@given(st.dictionaries(st.sampled_from([option.variable for option in OPTIONS.values()]), st.text(max_size=12)))
 @settings(max_examples=60, deadline=None)
 def test_no_variable_raises(environ: dict[str, str]) -> None:
     """Whatever somebody has written into it."""

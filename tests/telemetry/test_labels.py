@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 import or_instrument
 from or_instrument._settings import resolve
-from or_instrument.testing import FakeOpenRouter
+from or_instrument.testing import Answer, FakeOpenRouter
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 COST = "gen_ai.usage.cost"
@@ -90,3 +90,14 @@ def test_metrics_are_complete_at_one_percent_sampling(
         _ask(client)
     assert sum(point.count for point in telemetry.metrics()[COST]) == 20
     assert telemetry.total(COST) == pytest.approx(float(fake.charged_usd))
+
+
+def test_the_service_tier_is_a_label_where_it_is_asked_for(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """An attribute of ours among the keys of the user's own."""
+    telemetry = instrumented(metric_attributes=["feature", "openrouter.response.service_tier"])
+    fake.script(Answer(service_tier="flex"))
+    _ask(client, feature="search")
+    (point,) = telemetry.metrics()[COST]
+    assert (point.attributes["feature"], point.attributes["openrouter.response.service_tier"]) == ("search", "flex")

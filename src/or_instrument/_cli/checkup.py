@@ -15,7 +15,8 @@ from opentelemetry import metrics, trace
 from or_instrument._clients.openai_sdk import SUPPORTED
 from or_instrument._extras import MissingExtra
 from or_instrument._instrument import instrument, is_instrumented
-from or_instrument._settings import ENABLED, enabled, explain, resolve
+from or_instrument._options import ENABLED
+from or_instrument._settings import enabled, explain, resolve
 
 OK: Final = "ok"
 NOTE: Final = "note"

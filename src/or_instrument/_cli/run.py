@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from or_instrument._errors import ConfigError
-from or_instrument._settings import ENABLED
+from or_instrument._options import ENABLED
 
 _SITE: Final = Path(__file__).parent / "_site"
 _PATH: Final = "PYTHONPATH"

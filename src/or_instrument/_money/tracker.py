@@ -89,7 +89,7 @@ class CostTracker:
             raise ConfigError(f"span={span!r} is not allowed; allowed: an OpenTelemetry span, or None")
         self.name = name
         self._span = span
-        self.limit_usd = None if limit_usd is None else _limit(limit_usd)
+        self.limit_usd: Decimal | None = None if limit_usd is None else _limit(limit_usd)
         self._totals = Totals()
         self._rows: dict[int, Row] | None = {} if rows else None
         self._pending: dict[int, tuple[Row, list[Key]]] = {}

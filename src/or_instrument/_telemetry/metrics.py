@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeGuard
 
 from opentelemetry.context import Context
@@ -32,11 +32,14 @@ class _Values:
 
     def __init__(self, key: str, limit: int) -> None:
         self.key = key
+        self.of = _reader(key)
         self._limit = limit
         self._seen: set[AttributeValue] = set()
         self._is_full = False
 
     def fold(self, value: object) -> AttributeValue | None:
+        if value is None:
+            return None
         if isinstance(value, list):
             value = tuple(value)
         if not _is_label(value):
@@ -127,10 +130,10 @@ class Metrics:
 
     def _labels(self, call: Call) -> _LabelSet:
         request, reply = call.request, call.reply
-        usage, given = reply.usage, request.attributes
+        usage = reply.usage
         allowed: tuple[AttributeValue | None, ...] = ()
-        if given and self._allowed:
-            allowed = tuple([values.fold(given.get(values.key)) for values in self._allowed])
+        if self._allowed:
+            allowed = tuple([values.fold(values.of(call)) for values in self._allowed])
         byok = None if usage is None else usage.is_byok
         key = (request.operation, request.provider, request.model, reply.model, reply.provider, byok, allowed)
         labels = self._cache.get(key)
@@ -154,6 +157,14 @@ class Metrics:
         }
         common = {key: value for key, value in values.items() if value is not None}
         return _LabelSet(common, {**common, names.TOKEN_TYPE: "input"}, {**common, names.TOKEN_TYPE: "output"})
+
+
+def _reader(key: str) -> Callable[[Call], object]:
+    if key == names.SERVICE_TIER:
+        return lambda call: call.reply.service_tier
+    if key == names.CLIENT:
+        return lambda call: call.request.parameters.get(key)
+    return lambda call: call.request.attributes.get(key)
 
 
 def _is_label(value: object) -> TypeGuard[AttributeValue]:

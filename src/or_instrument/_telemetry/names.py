@@ -23,6 +23,7 @@ SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
 HTTP_STATUS: Final = "http.response.status_code"
 
+CLIENT: Final = "openrouter.client"
 SERVED_BY: Final = "openrouter.provider.name"
 NATIVE_FINISH_REASONS: Final = "openrouter.response.native_finish_reasons"
 SERVICE_TIER: Final = "openrouter.response.service_tier"
@@ -70,6 +71,13 @@ CONTENT_ATTRIBUTES: Final = (
 """In the order of the fields of `Content`."""
 CONTENT_EVENT: Final = "gen_ai.client.inference.operation.details"
 
+LABELS_OF_OURS: Final = (CLIENT, SERVICE_TIER)
+"""Attributes of ours that become metric labels where `metric_attributes` names them."""
+_OURS: Final = (
+    *("gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.token.", "gen_ai.usage."),
+    *("openrouter.", ERROR_TYPE, SERVER_ADDRESS, SERVER_PORT, HTTP_STATUS),
+)
+
 DURATION: Final = "gen_ai.client.operation.duration"
 TOKENS: Final = "gen_ai.client.token.usage"
 FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
@@ -86,3 +94,8 @@ USD_BUCKETS: Final = (
     *(float(f"{digits}e{power}") for power in range(-6, 2) for digits in ("1", "2.5", "5")),
     100.0,
 )
+
+
+def is_ours(name: str) -> bool:
+    """Return whether attributes of this name are written by us, not by `attributes(...)`."""
+    return name.startswith(_OURS)

@@ -1,0 +1,159 @@
+"""What options there are: the variable of each, how a value is read, and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+
+from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER
+from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours
+
+ENABLED: Final = "OR_INSTRUMENT_ENABLED"
+_TRUE: Final = frozenset(("true", "1", "yes", "on"))
+_FALSE: Final = frozenset(("false", "0", "no", "off"))
+
+BroadcastWord: TypeAlias = Literal["off", "link", "propagate"]
+ContentWord: TypeAlias = Literal[
+    "NO_CONTENT",
+    "SPAN_ONLY",
+    "EVENT_ONLY",
+    "SPAN_AND_EVENT",
+    "no_content",
+    "span_only",
+    "event_only",
+    "span_and_event",
+]
+ExporterWord: TypeAlias = Literal["none", "otlp", "console"]
+LookupWord: TypeAlias = Literal["off", "missing"]
+SpansWord: TypeAlias = Literal["own", "enrich", "off"]
+
+
+class Option(NamedTuple):
+    """One option, as a keyword or its variable gives it."""
+
+    variable: str
+    parse: Callable[[object], object]
+    """Takes what was given, returns the setting; raises `ValueError` for what is not allowed."""
+    allowed: str
+    """What is allowed, in words."""
+
+
+class PartlyRefusedError(ValueError):
+    """Some names of a list are not allowed; the others stand."""
+
+    def __init__(self, others: tuple[str, ...], allowed: str) -> None:
+        super().__init__(allowed)
+        self.others = others
+        self.allowed = allowed
+
+
+def switch(value: object) -> bool:
+    """Return whether a switch is on. Raises `ValueError` for what says neither."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError
+
+
+def _one_of(variable: str, words: Any) -> Option:
+    """Return the option that is one word of a `Literal`, in either case; told in the spelling that stands first."""
+    told: dict[str, str] = {}
+    for word in get_args(words):
+        told.setdefault(word.lower(), word)
+    *first, last = told.values()
+
+    def parse(value: object) -> str:
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word not in told:
+            raise ValueError
+        return word
+
+    return Option(variable, parse, f"{', '.join(first)} or {last}")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise ValueError
+    return tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
+
+
+def _metric_attributes(value: object) -> tuple[str, ...]:
+    keys = _names(value)
+    others = tuple(key for key in keys if key in LABELS_OF_OURS or not is_ours(key))
+    if keys != others:
+        raise PartlyRefusedError(others, _KEYS_ALLOWED)
+    return keys
+
+
+def _backends(value: object) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.lower() for name in _names(value)))
+    if not BACKENDS.keys() >= set(names):
+        raise ValueError
+    return names
+
+
+def _aliases(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    others = tuple(name for name in names if name not in NO_NUMBER)
+    if names != others:
+        instead = (f"{name} is a text, for it set {_BACKEND}={NO_NUMBER[name]}" for name in names if name in NO_NUMBER)
+        raise PartlyRefusedError(others, "; ".join((_ALIASES_ALLOWED, *instead)))
+    return names
+
+
+def _content_limit(value: object) -> int:
+    limit = int(value) if isinstance(value, str) else value
+    if type(limit) is not int or limit < _SMALLEST_CONTENT_LIMIT:
+        raise ValueError
+    return limit
+
+
+def _count(value: object) -> int:
+    if isinstance(value, (str, int)) and not isinstance(value, bool) and int(value) > 0:
+        return int(value)
+    raise ValueError
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    hosts = _names(value)
+    if not hosts or any(mark in host for host in hosts if host != "*" for mark in "/:@ *"):
+        raise ValueError
+    return hosts
+
+
+_KEYS_ALLOWED: Final = (
+    f"keys of attributes(...), a list or separated by commas; of our own names only {', '.join(LABELS_OF_OURS)}"
+)
+SWITCH_WORDS: Final = "true or false"
+_BACKEND: Final = "OR_INSTRUMENT_BACKEND"
+_ALIASES_ALLOWED: Final = "names of span attributes that hold a number, a list or separated by commas"
+_SMALLEST_CONTENT_LIMIT: Final = 256
+OPTIONS: Final[Mapping[str, Option]] = {
+    "hosts": Option(
+        "OR_INSTRUMENT_HOSTS",
+        _hosts,
+        "host names without scheme, port or path (a list, or separated by commas), or *",
+    ),
+    "inject_usage": Option("OR_INSTRUMENT_INJECT_USAGE", switch, SWITCH_WORDS),
+    "spans": _one_of("OR_INSTRUMENT_SPANS", SpansWord),
+    "metrics": Option("OR_INSTRUMENT_METRICS", switch, SWITCH_WORDS),
+    "content": _one_of("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", ContentWord),
+    "content_limit": Option(
+        "OR_INSTRUMENT_CONTENT_LIMIT",
+        _content_limit,
+        f"a whole number of characters, at least {_SMALLEST_CONTENT_LIMIT}",
+    ),
+    "metric_attributes": Option("OR_INSTRUMENT_METRIC_ATTRIBUTES", _metric_attributes, _KEYS_ALLOWED),
+    "metric_values_limit": Option("OR_INSTRUMENT_METRIC_VALUES_LIMIT", _count, "a whole number, at least 1"),
+    "exporter": _one_of("OR_INSTRUMENT_EXPORTER", ExporterWord),
+    "lookup": _one_of("OR_INSTRUMENT_LOOKUP", LookupWord),
+    "broadcast": _one_of("OR_INSTRUMENT_BROADCAST", BroadcastWord),
+    "backend": Option(_BACKEND, _backends, f"one or more of {', '.join(BACKENDS)}, a list or separated by commas"),
+    "estimate": Option("OR_INSTRUMENT_ESTIMATE", switch, SWITCH_WORDS),
+    "cost_aliases": Option("OR_INSTRUMENT_COST_ALIASES", _aliases, _ALIASES_ALLOWED),
+}

@@ -1,0 +1,113 @@
+"""Right and wrong uses of the public names, judged by mypy and pyright, never run.
+
+What is right passes both. Each wrong use carries the error that both must find: an ignore that is not needed is itself
+an error to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal
+
+from openai import AsyncOpenAI, OpenAI
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from typing_extensions import assert_type
+
+import or_instrument
+from or_instrument import Call, Content, CostTracker, Credits, Failure, Generation, KeyStatus, Reply, Request, Usage
+
+
+def bill(call: Call) -> None:
+    """Take a call, as a sink does."""
+
+
+async def post(call: Call) -> None:
+    """Take a call where nobody awaits it."""
+
+
+def right_options(words: Literal["own", "off"]) -> None:
+    """Every option in each spelling that is documented."""
+    or_instrument.instrument()
+    or_instrument.instrument(tracer_provider=TracerProvider(), meter_provider=MeterProvider(), sinks=[bill, print])
+    or_instrument.instrument(hosts="openrouter.ai, proxy.example", metric_attributes=("feature", "tenant"))
+    or_instrument.instrument(hosts=["openrouter.ai"], metric_attributes="feature,tenant", backend=["mlflow"])
+    or_instrument.instrument(spans=words, exporter="otlp", lookup="missing", broadcast="link", backend="mlflow,phoenix")
+    or_instrument.instrument(content="SPAN_AND_EVENT", content_limit=4096, redact=str.upper)
+    or_instrument.instrument(content="span_and_event", inject_usage=False, metrics=False, estimate=True)
+
+
+def wrong_options(word: str) -> None:
+    """What `instrument()` refuses with a `ConfigError`, the checkers refuse before."""
+    or_instrument.instrument(spans="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(spans=word)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(content="Span_Only")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(exporter="jaeger")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(lookup=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(broadcast="on")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(metrics="sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(hosts=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(metric=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(tracer_provider="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(meter_provider=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(sinks=["print"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument(sinks=[post])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    or_instrument.instrument("own")  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+
+
+def right_records(call: Call) -> None:
+    """The records' fields have the types that they are documented with."""
+    assert_type(call.request, Request)
+    assert_type(call.reply, Reply)
+    assert_type(call.usage, Usage | None)
+    assert_type(call.failure, Failure | None)
+    assert_type(call.content, Content | None)
+    assert_type(call.spend, float | None)
+    assert_type(call.outcome, Literal["complete", "closed", "abandoned", "cancelled", "error"])
+    assert_type(Usage(input_tokens=5).spend_exact, Decimal | None)
+
+
+def wrong_records(call: Call) -> None:
+    """Records are frozen, and have the fields that they have."""
+    call.duration_s = 1.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    _ = call.reply.usage.cost  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+    Usage(prompt_tokens=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def right_trackers() -> None:
+    """A tracker is a context manager and a sink; its amounts are exact."""
+    with or_instrument.track("nightly", limit_usd=Decimal("5")) as cost:
+        assert_type(cost, CostTracker)
+    assert_type(cost.total_usd, Decimal)
+    assert_type(cost.limit_usd, Decimal | None)
+    assert_type(cost.by("tenant"), dict[str, Decimal])
+    or_instrument.instrument(sinks=[cost])
+
+
+def wrong_trackers() -> None:
+    """Amounts are no lists, and options have names."""
+    or_instrument.track(limit_usd=[5])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.track("nightly", 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def right_look_ups(client: OpenAI) -> None:
+    """Figures of the account, by a sync client."""
+    assert_type(or_instrument.fetch_generation(client, "gen-1", timeout_s=5), Generation)
+    assert_type(or_instrument.fetch_key(client), KeyStatus)
+    assert_type(or_instrument.fetch_credits(client), Credits)
+
+
+async def wrong_look_ups(client: OpenAI, aclient: AsyncOpenAI) -> None:
+    """A sync client for what is sync, an async one for what is awaited."""
+    or_instrument.fetch_key(aclient)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.fetch_credits(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await or_instrument.afetch_key(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await or_instrument.afetch_key(aclient), KeyStatus)
+
+
+def errors(error: or_instrument.BudgetExceeded, failed: or_instrument.LookupFailed) -> Mapping[str, object]:
+    """What an error carries has a type too."""
+    assert_type(error.spent_usd, Decimal)
+    assert_type(failed.attempts, int)
+    return {"scope": error.name, "question": failed.question}
