@@ -45,6 +45,7 @@ ROUND = (
     Step("acme", MINI, Answer(provider="OpenAI", prompt_tokens=420, completion_tokens=80)),
     Step("acme", MINI, Answer(provider="Azure", prompt_tokens=390, completion_tokens=70, delay_s=0.03)),
     Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1200, completion_tokens=300, byok=True)),
+    Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1100, completion_tokens=250)),
     Step("umbrella", SONNET, Answer(provider="Amazon Bedrock", prompt_tokens=2500, cached_tokens=2400, cost="0.00129")),
     Step("umbrella", FLASH, Answer(provider="Google", prompt_tokens=60, pause_s=0.01), stream=True),
     Step("umbrella", FLASH, errors.rate_limit(2)),
@@ -102,7 +103,9 @@ def main() -> None:
         send_otlp()
     else:
         serve_metrics(args.port)
-    or_instrument.instrument(hosts=["127.0.0.1"], metric_attributes=["tenant"])
+    told = or_instrument.CostTracker()
+    or_instrument.instrument(hosts=["127.0.0.1"], metric_attributes=["tenant"], sinks=[told])
+    print("spent, billed: the service's books; told: without calls whose usage was left out, as on the dashboard")
     rounds = range(1, args.rounds + 1) if args.rounds else itertools.count(1)
     with (
         suppress(KeyboardInterrupt),
@@ -113,7 +116,8 @@ def main() -> None:
         fake.key_limit_usd = 5
         for number in rounds:
             make_round(client, fake)
-            print(f"round {number}: ${fake.spend_usd} spent, ${fake.charged_usd} billed by OpenRouter", flush=True)
+            books = f"${fake.spend_usd} spent, ${fake.charged_usd} of it billed by OpenRouter"
+            print(f"round {number}: {books}; ${told.total_usd} told", flush=True)
             if number != args.rounds:
                 time.sleep(1)
     or_instrument.flush()

@@ -118,6 +118,11 @@ def money() -> list[Builder[models.Panel]]:
             "USD spent, by the provider that OpenRouter chose.",
             query(q.spend(BAR, "openrouter_provider_name"), "{{openrouter_provider_name}}"),
         ),
+        bars(
+            "Own key bypassed",
+            "USD billed to your credits by providers that your own key was used at within the day before.",
+            query(q.byok_bypassed(BAR), "{{openrouter_provider_name}}"),
+        ),
         by_model(),
     ]
 
@@ -182,9 +187,9 @@ def build() -> dashboard.Dashboard:
 def variables() -> list[Builder[models.VariableModel]]:
     labels = "gen_ai_request_model,openrouter_provider_name,openrouter_usage_is_byok,job,gen_ai_operation_name"
     return [
-        dashboard.DatasourceVariable("source").label("Data source").type("prometheus"),
-        values_of("service", "Service", f"label_values({q.CALLS}, job)"),
-        values_of("model", "Model", f'label_values({q.CALLS}{{job=~"$service"}}, gen_ai_request_model)'),
+        dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
+        values_of("job", "Service", f"label_values({q.CALLS}, job)"),
+        values_of("model", "Model", f'label_values({q.CALLS}{{job=~"$job"}}, gen_ai_request_model)'),
         dashboard.CustomVariable("by").label("Group by").values(labels).allow_custom_value(True),
         dashboard.TextBoxVariable("traces").label("Traces").default_value("http://localhost:16686"),
     ]

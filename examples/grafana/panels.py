@@ -8,11 +8,11 @@ from grafana_foundation_sdk.builders import common, dashboard, heatmap, promethe
 from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as models
 
-SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
+SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 USD, SECONDS, SHARE, PLAIN = "currencyUSD", "s", "percentunit", "short"
 NO_DATA = "no data"
 TIME = "start=${__from}000&end=${__to}000&limit=100"
-SERVICE_TRACES = "${traces}/search?service=${service}&" + TIME
+SERVICE_TRACES = "${traces}/search?service=${job}&" + TIME
 ROW_TRACES = (
     "${traces}/search?service=${__data.fields.Service}&tags="
     "%7B%22gen_ai.request.model%22%3A%22${__data.fields.Model}%22%7D&" + TIME

@@ -15,7 +15,9 @@ CACHED = "openrouter_usage_cache_read_tokens_total"
 MISSING = "openrouter_usage_missing_total"
 CREDITS_LEFT = "openrouter_account_limit_remaining_USD"
 
-CHOSEN = 'job=~"$service",gen_ai_request_model=~"$model"'
+CHOSEN = 'job=~"$job",gen_ai_request_model=~"$model"'
+BYOK = 'openrouter_usage_is_byok="true"'
+CREDITS = 'openrouter_usage_is_byok="false"'
 INPUT = 'gen_ai_token_type="input"'
 FAILED = 'error_type!=""'
 REASON = "openrouter_missing_reason"
@@ -65,6 +67,14 @@ def billed_by_openrouter(window: str) -> str:
     return f"{spend(window)} - ({billed_by_provider(window)})"
 
 
+def byok_bypassed(window: str) -> str:
+    """Return USD billed to credits by providers that were billed to the user's own key within a day, by provider."""
+    by = "openrouter_provider_name"
+    on_own_key = f"sum by ({by}) (last_over_time({SPEND}{{{CHOSEN},{BYOK}}}[1d]))"
+    billed = grown(SPEND, window, by, only=CREDITS)
+    return or_zero(f"({billed} and {on_own_key})", on_own_key)
+
+
 def cost_per_call(window: str, by: str = "") -> str:
     """Return the mean USD of a call whose cost is known."""
     return ratio(spend(window, by), grown(PRICED, window, by))
@@ -94,7 +104,7 @@ def unknown(window: str) -> str:
 
 def credits_left() -> str:
     """Return the USD that are left of a key's limit; services that share the key report the same."""
-    return f'min by (job) ({CREDITS_LEFT}{{job=~"$service"}})'
+    return f'min by (job) ({CREDITS_LEFT}{{job=~"$job"}})'
 
 
 def data_check() -> str:

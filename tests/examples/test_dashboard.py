@@ -27,7 +27,7 @@ ACCOUNT = "sum by (job) (openrouter_account_usage_USD)"
 VARIABLES = {
     "$__interval": WINDOW,
     "$__range": WINDOW,
-    "$service": ".*",
+    "$job": ".*",
     "$model": ".*",
     "$by": "gen_ai_request_model",
 }
@@ -224,6 +224,14 @@ def unknown(call: or_instrument.Call) -> str | None:
     return call.missing if call.missing != "rejected" else None
 
 
+def bypassed(world: World) -> dict[Labels, float]:
+    """Return what was billed to credits by each provider that was billed to the user's own key too."""
+    books = world.books("provider_name", "is_byok")
+    return {
+        by(SERVED_BY)(provider): money(books.get((provider, "false"), [])) for provider, byok in books if byok == "true"
+    }
+
+
 spent = of_all(lambda world: money(told(world)))
 EXPECTED: dict[tuple[str, str], Expected] = {
     ("Data", "A"): of_all(lambda _: 1),
@@ -239,6 +247,7 @@ EXPECTED: dict[tuple[str, str], Expected] = {
     ("By serving provider", "A"): lambda w: {
         by(SERVED_BY)(*key): money(e) for key, e in w.books("provider_name").items()
     },
+    ("Own key bypassed", "A"): bypassed,
     ("By service, model and provider", "A"): in_rows(money),
     ("By service, model and provider", "B"): calls_in_rows,
     ("By service, model and provider", "C"): in_rows(lambda e: money(e) / len(e)),
@@ -297,7 +306,7 @@ def test_panels_can_be_grouped_by_an_allowed_attribute(world: World) -> None:
 
 def test_bars_add_up_to_the_total(world: World) -> None:
     """The windows of a graph's bars touch: every cent is in one bar, and in no other."""
-    bar = str(queries.spend("2s", MODEL)).replace("$service", ".*").replace("$model", ".*")
+    bar = str(queries.spend("2s", MODEL)).replace("$job", ".*").replace("$model", ".*")
     end = 2 * (int(time.time()) // 2 + 1)
 
     shown = world.prometheus.query(f"sum_over_time(({bar})[{WINDOW}:2s])", end)
@@ -347,7 +356,7 @@ def test_variables_offer_what_was_recorded(world: World) -> None:
     wanted = {variable["name"]: variable["query"] for variable in variables}
     found = world.prometheus.query(f"count by (job, gen_ai_request_model) (last_over_time({queries.CALLS}[{WINDOW}]))")
 
-    assert wanted["service"] == f"label_values({queries.CALLS}, job)"
+    assert wanted["job"] == f"label_values({queries.CALLS}, job)"
     assert {dict(labels)["job"] for labels in found} == {JOB}
     assert {dict(labels)[MODEL] for labels in found} == {call.request.model for call in world.calls}
 
@@ -382,7 +391,7 @@ def test_links_lead_to_the_traces_in_jaeger() -> None:
 
 def grown(*, by: str = "", window: str = "30m") -> str:
     """Return the growth of the spend, with the variables filled in."""
-    return str(queries.spend(window, by)).replace("$service", ".*").replace("$model", ".*")
+    return str(queries.spend(window, by)).replace("$job", ".*").replace("$model", ".*")
 
 
 def spend_series(**labels: str) -> str:
@@ -451,7 +460,7 @@ def test_data_panel_says_what_is_wrong(tmp_path: Path, series: dict[str, str], v
 def test_failed_calls_alone_have_no_cost_but_a_count(tmp_path: Path) -> None:
     """Cost per call is no data, not NaN, where every call failed."""
     series = {f'{queries.CALLS}{{job="a",error_type="500"}}': "0 1x59", spend_series(): "0x60"}
-    per_call = str(queries.cost_per_call("30m")).replace("$service", ".*").replace("$model", ".*")
-    share = str(queries.error_share("90m")).replace("$service", ".*").replace("$model", ".*")
+    per_call = str(queries.cost_per_call("30m")).replace("$job", ".*").replace("$model", ".*")
+    share = str(queries.error_share("90m")).replace("$job", ".*").replace("$model", ".*")
 
     check_expressions(tmp_path, series, {per_call: [], share: [("{}", 1)]})
