@@ -68,6 +68,20 @@ def test_without_an_error_type_the_code_is_the_type(code: object, expected: str)
     assert failure_of(error(code)) == Failure(expected, expected)
 
 
+def test_an_error_without_codes_has_a_type_of_its_own() -> None:
+    """Anthropic's errors have a type where others have a code; OpenRouter's own type goes before it."""
+    sent = {"type": "rate_limit_error", "message": SECRET}
+    assert failure_of(sent) == Failure("rate_limit_error")
+    assert failure_of_exception(Status(429, sent)).type == "rate_limit_error"
+    assert failure_of({**sent, "error_type": "rate_limit_exceeded"}).type == "rate_limit_exceeded"
+    assert failure_of_exception(Status(429, {**sent, "type": SECRET})).type == "429"
+
+
+def test_a_code_that_is_null_leaves_the_status() -> None:
+    """An error that could have had a code has no type of Anthropic's kind."""
+    assert failure_of_exception(Status(400, {"type": "invalid_request_error", "code": None})).type == "400"
+
+
 def test_without_type_and_code_a_failure_is_just_an_error() -> None:
     """A message alone tells nothing that may be told."""
     assert failure_of({"message": SECRET}) == Failure("error")

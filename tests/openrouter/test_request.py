@@ -32,6 +32,13 @@ def parameters(**body: object) -> Mapping[str, object]:
         ("/completions", "text_completion"),
         ("/embeddings", "embeddings"),
         ("/rerank", "rerank"),
+        ("/messages", "chat"),
+        ("/systemone", "decisions"),
+        ("/decisions", "decisions"),
+        ("https://openrouter.ai/api/alpha/decisions", "decisions"),
+        ("https://openrouter.ai/api/v1/messages", "chat"),
+        ("https://proxy.example/openrouter/chat/completions", "chat"),
+        ("https://proxy.example/openrouter/messages", "chat"),
         ("/audio/speech", "speech"),
         ("/audio/transcriptions", "transcriptions"),
         ("/images/generations", "images"),
@@ -51,6 +58,8 @@ def test_an_operation_is_told_by_the_path(url: str, operation: str) -> None:
     [
         *("/models", "/audio", "/audio/", "/responses/resp_1/cancel", "/chat", "/moderations", "", "/files"),
         *("https://openrouter.ai/api/v1/models", "https://openrouter.ai/api/v1", "/batches", "/imagesque"),
+        *("/messages/count_tokens", "/threads/th_1/messages", "https://proxy.example/v1/threads/th_1/messages"),
+        *("https://openrouter.ai/api/v1/messages/batches", "https://openrouter.ai/api/v1/presets/mine/messages"),
     ],
 )
 def test_other_paths_are_not_recorded(url: str) -> None:
@@ -86,6 +95,9 @@ def test_a_model_that_is_no_name_is_none(model: object) -> None:
         ("seed", -7, "gen_ai.request.seed", -7),
         ("stop", "END", "gen_ai.request.stop_sequences", ("END",)),
         ("stop", ["a", "b"], "gen_ai.request.stop_sequences", ("a", "b")),
+        ("stop_sequences", ["a", "b"], "gen_ai.request.stop_sequences", ("a", "b")),
+        ("output_config", {"effort": "high"}, "gen_ai.request.reasoning.level", "high"),
+        ("output_config", {"format": {"type": "json_schema"}}, "gen_ai.output.type", "json"),
         ("n", 3, "gen_ai.request.choice.count", 3),
         ("reasoning", {"effort": "high"}, "gen_ai.request.reasoning.level", "high"),
         ("reasoning_effort", "low", "gen_ai.request.reasoning.level", "low"),

@@ -75,6 +75,61 @@ def test_both_spellings_come_to_the_same(usage: dict[str, object]) -> None:
     assert parse_usage(usage) == PARSED
 
 
+MESSAGES = {
+    "input_tokens": 100,
+    "output_tokens": 340,
+    "cache_read_input_tokens": 1000,
+    "cache_creation_input_tokens": 100,
+    "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 0},
+    "output_tokens_details": {"thinking_tokens": 256},
+    "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0},
+    "service_tier": "standard",
+    "cost": 0.0021,
+}
+
+
+def test_the_input_of_a_message_is_told_with_its_cache() -> None:
+    """Anthropic's input leaves out what was read from the cache and written to it; ours is the whole."""
+    read = parse_usage(MESSAGES)
+    assert read is not None
+    assert (read.input_tokens, read.cache_read_tokens, read.cache_creation_tokens) == (1200, 1000, 100)
+    assert (read.output_tokens, read.reasoning_tokens, read.cost) == (340, 256, 0.0021)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({"prompt_tokens": 1200, "cache_read_input_tokens": 1000}, 1200),
+        ({"prompt_tokens": 1200, "input_tokens": 1200, "cache_read_input_tokens": 1000}, 1200),
+        ({"prompt_tokens": 0, "input_tokens": 200, "cache_read_input_tokens": 1000}, 1200),
+        ({"input_tokens": 1200, "input_tokens_details": {"cached_tokens": 1000}}, 1200),
+        (
+            {
+                "input_tokens": 1200,
+                "cache_read_input_tokens": 1000,
+                "input_tokens_details": {"cached_tokens": 1000},
+            },
+            1200,
+        ),
+        ({"input_tokens": 1200, "cache_read_input_tokens": None, "cache_creation_input_tokens": 0}, 1200),
+        ({"input_tokens": 1200, "cache_read_input_tokens": "many"}, 1200),
+        ({"cache_read_input_tokens": 1000}, None),
+    ],
+)
+def test_the_cache_is_added_only_where_it_stands_beside_the_input(others: dict[str, object], expected: object) -> None:
+    """Wherever the input counts the cache already, nothing is added; an unknown input stays unknown."""
+    read = parse_usage({**others, "cost": 0})
+    assert read is not None
+    assert read.input_tokens == expected
+
+
+def test_an_input_too_large_to_be_carried_is_none() -> None:
+    """Counters that add up to more than 64 bits are no count."""
+    read = parse_usage({"input_tokens": INT64_MAX, "cache_read_input_tokens": 1, "cost": 0})
+    assert read is not None
+    assert read.input_tokens is None
+
+
 def test_the_model_of_the_sdk_reads_like_the_json_it_came_from() -> None:
     """The SDK parses part of the object and keeps OpenRouter's part as extras."""
     assert parse_usage(CompletionUsage.construct(**CHAT)) == PARSED  # type: ignore[arg-type]

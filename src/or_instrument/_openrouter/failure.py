@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from or_instrument._openrouter.values import code, get, label
+from or_instrument._openrouter.values import code, fields, get, label
 from or_instrument._records import Failure
 
 _RETRY_AFTER: Final = "retry-after"
@@ -49,7 +49,7 @@ def _failure(error: object, error_type: object, status: int | None, headers: obj
     named = code(get(metadata, "error_type")) or code(get(error, "error_type")) or code(error_type)
     number = code(get(error, "code"))
     return Failure(
-        type=named or number or (str(status) if status else otherwise),
+        type=named or number or _own_type(error) or (str(status) if status else otherwise),
         code=number,
         error_type=named,
         limit_source=code(get(metadata, "limit_source")),
@@ -57,6 +57,11 @@ def _failure(error: object, error_type: object, status: int | None, headers: obj
         retry_after=_retry_after(headers, error, metadata),
         status_code=status,
     )
+
+
+def _own_type(error: object) -> str | None:
+    """Return the type of an error that knows no codes, as Anthropic's do."""
+    return None if "code" in fields(error) else code(get(error, "type"))
 
 
 def _retry_after(headers: object, error: object, metadata: object) -> float | None:

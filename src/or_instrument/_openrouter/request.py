@@ -14,10 +14,15 @@ from or_instrument._records import AttributeValue, Request
 _OPERATIONS: Final = {
     "chat/completions": "chat",
     "responses": "chat",
+    "messages": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
     "rerank": "rerank",
+    "systemone": "decisions",
+    "decisions": "decisions",
+    "alpha/decisions": "decisions",
 }
+_VERSION: Final = "v1/"
 _TAKES_USAGE: Final = frozenset(("chat", "text_completion", "embeddings"))
 _USAGE_OPTION: Final[Mapping[str, object]] = {"include": True}
 _LIST_LIMIT: Final = 32
@@ -25,18 +30,32 @@ _FLOAT_MAX: Final = sys.float_info.max
 
 
 def operation_of(url: str) -> str | None:
-    """Return the operation that a POST to this path or absolute URL asks for, `None` for those not recorded."""
+    """Return the operation that a POST to this path or absolute URL asks for, `None` for those not recorded.
+
+    A path is taken as it is. Of a URL it counts what follows the version; where there is none, as at some proxies, its
+    last words.
+    """
     operation = _OPERATIONS.get(url.strip("/"))
     if operation is not None:
         return operation
     parts = urlsplit(url)
     path = parts.path.strip("/")
-    if parts.netloc:
-        path = path.rpartition("v1/")[2]
+    if not parts.netloc:
+        return _by_path(path)
+    _, version, below = path.rpartition(_VERSION)
+    return _by_path(below if version else path) or (None if version else _by_end(path))
+
+
+def _by_path(path: str) -> str | None:
     first, _, rest = path.partition("/")
     if first == "audio" and rest:
         return rest.rpartition("/")[2]
     return "images" if first == "images" else _OPERATIONS.get(path)
+
+
+def _by_end(path: str) -> str | None:
+    words = path.split("/")
+    return _OPERATIONS.get("/".join(words[-2:])) or _OPERATIONS.get(words[-1])
 
 
 def describe(
@@ -140,6 +159,11 @@ def _text(value: object, parameters: dict[str, AttributeValue]) -> None:
     _format(get(value, "format"), parameters)
 
 
+def _output(value: object, parameters: dict[str, AttributeValue]) -> None:
+    _reasoning(value, parameters)
+    _text(value, parameters)
+
+
 def _modalities(value: object, parameters: dict[str, AttributeValue]) -> None:
     for modality, kind in (("image", "image"), ("audio", "speech")):
         if modality in items(value):
@@ -157,8 +181,10 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "presence_penalty": _real("gen_ai.request.presence_penalty"),
     "seed": _whole("gen_ai.request.seed"),
     "stop": _words("gen_ai.request.stop_sequences"),
+    "stop_sequences": _words("gen_ai.request.stop_sequences"),
     "n": _whole("gen_ai.request.choice.count", unless=1),
     "reasoning": _reasoning,
+    "output_config": _output,
     "reasoning_effort": _word("gen_ai.request.reasoning.level"),
     "encoding_format": _words("gen_ai.request.encoding_formats"),
     "dimensions": _whole("gen_ai.embeddings.dimension.count"),
@@ -171,4 +197,4 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "plugins": _plugins,
     "service_tier": _word("openrouter.request.service_tier"),
 }
-"""By the name of a field at the top of the body; chat, completions, embeddings and Responses share one table."""
+"""By the name of a field at the top of the body; all endpoints share one table."""

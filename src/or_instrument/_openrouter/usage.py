@@ -1,8 +1,9 @@
 """Turns a usage object of any endpoint and any age into a `Usage`.
 
-Two families are on the wire: chat, completions and embeddings say `prompt_tokens` and
+Three families are on the wire: chat, completions and embeddings say `prompt_tokens` and
 `cost_details.upstream_inference_prompt_cost`; Responses says `input_tokens` and
-`cost_details.upstream_inference_input_cost`. What cannot be read is left out, the rest is kept.
+`cost_details.upstream_inference_input_cost`; Anthropic's messages say `input_tokens` too, but leave out what was read
+from the cache and what was written to it. What cannot be read is left out, the rest is kept.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ _INPUT_DETAILS: Final[_Tree] = {
     "cache_write_tokens": _at("cache_creation_tokens"),
     **_modalities("input"),
 }
-_OUTPUT_DETAILS: Final[_Tree] = {"reasoning_tokens": _at("reasoning_tokens"), **_modalities("output")}
+_OUTPUT_DETAILS: Final[_Tree] = {
+    "reasoning_tokens": _at("reasoning_tokens"),
+    "thinking_tokens": _at("reasoning_tokens"),
+    **_modalities("output"),
+}
 _TOOL_DETAILS: Final[_Tree] = {
     name: f"openrouter.usage.server_tool_use.{name}"
     for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
@@ -53,6 +58,8 @@ _USAGE: Final[_Tree] = {
     "input_tokens": _at("input_tokens"),
     "completion_tokens": _at("output_tokens"),
     "output_tokens": _at("output_tokens"),
+    "cache_read_input_tokens": _at("cache_read_tokens"),
+    "cache_creation_input_tokens": _at("cache_creation_tokens"),
     "cost": _at("cost"),
     "is_byok": _at("is_byok"),
     "prompt_tokens_details": _INPUT_DETAILS,
@@ -70,6 +77,8 @@ _USAGE: Final[_Tree] = {
     "server_tool_use": _TOOL_DETAILS,
     "server_tool_use_details": _TOOL_DETAILS,
 }
+_INPUT: Final = _at("input_tokens")
+_BESIDE: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _UNKNOWN: Final[list[object]] = [None] * len(_READERS)
 _SOURCE: Final = Usage().source
 
@@ -78,10 +87,22 @@ def parse_usage(usage: object) -> Usage | None:
     """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
     known = _UNKNOWN.copy()
     details: dict[str, int] = {}
-    _read(fields(usage), _USAGE, known, details)
+    source = fields(usage)
+    _read(source, _USAGE, known, details)
+    if any(name in source for name in _BESIDE):
+        known[_INPUT] = _with_cache(source, known[_INPUT])
     if not details and known == _UNKNOWN:
         return None
     return Usage._make((*known, details, _SOURCE, None))
+
+
+def _with_cache(source: Mapping[str, object], tokens: object) -> object:
+    """Return the input with what the counters beside it count: only Anthropic's `input_tokens` leaves the cache out."""
+    if not isinstance(tokens, int) or count(source.get("input_tokens")) != tokens:
+        return tokens
+    if count(source.get("prompt_tokens")) or source.get("input_tokens_details"):
+        return tokens
+    return count(tokens + sum(count(source.get(name)) or 0 for name in _BESIDE))
 
 
 def _read(source: Mapping[str, object], tree: _Tree, known: list[object], details: dict[str, int]) -> None:
