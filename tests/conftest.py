@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-import hypothesis  # noqa: F401 - trio warns where it comes first
+import hypothesis  # trio warns where it comes first
 import openai
 import pytest
 from in_memory import HOSTS, Telemetry
@@ -15,6 +17,22 @@ from opentelemetry import trace
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread whole folders over the cores, where xdist is installed; a file, or `-n`, is run as it was asked for."""
+    folders = all(Path(asked).is_dir() for asked in config.args)
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    if folders and not worker and config.getoption("numprocesses", 0) is None and config.option.dist == "no":
+        config.option.numprocesses = "auto"
+        config.option.dist = "worksteal"  # a few tests take most of the time
 
 
 def pytest_collection_finish() -> None:

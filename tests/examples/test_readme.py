@@ -19,7 +19,9 @@ from or_instrument.testing import FakeOpenRouter
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+PACKAGE = ROOT / "src" / "or_instrument"
 SERVICE = "https://openrouter.ai/api/v1"
 COLLECTOR = "http://localhost:4318"
 LANGUAGES = {"python", "sh", "text", "yaml", "promql"}
@@ -150,6 +152,29 @@ def test_it_is_installed_from_the_checkout(page: Path) -> None:
 
     assert named <= set(metadata.metadata("or-instrument").get_all("Provides-Extra") or [])
     assert "or-instrument[" not in text
+
+
+@pytest.mark.parametrize("page", [CONTRIBUTING, ROOT / "docs" / "architecture.md"], ids=_name)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    """A reader who looks for a file of the code finds it."""
+    named = re.findall(r"`((?:[\w.]+/)+(?:\w+\.\w+)?|_\w+\.py)`", page.read_text(encoding="utf-8"))
+
+    assert [name for name in named if not any((root / name).exists() for root in (ROOT, PACKAGE))] == []
+
+
+def test_every_session_that_is_named_is_there() -> None:
+    """What contributors are told to run with nox can be run."""
+    nox = pytest.importorskip("nox")
+    listed = subprocess.run(
+        [sys.executable, "-m", nox.__name__, "-f", ROOT / "noxfile.py", "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sessions = set(re.findall(r"^[*-] (\S+)", listed.stdout, re.MULTILINE))
+    named = re.findall(r"`nox -s ([^`]*)`", CONTRIBUTING.read_text(encoding="utf-8"))
+
+    assert {session.strip('"') for line in named for session in line.partition(" -- ")[0].split(" ")} <= sessions
 
 
 def test_every_extra_is_told_of() -> None:

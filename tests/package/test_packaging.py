@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 from importlib import metadata, resources
+from pathlib import Path
 
 import pytest
+from fresh_install import ROOT
 
 import or_instrument
 
@@ -80,3 +83,25 @@ def test_switching_off_before_the_import_of_openai_takes_effect_too() -> None:
         "print('request' in vars(openai.OpenAI), 'request' in vars(openai.AsyncOpenAI))"
     )
     assert run(code) == "False False"
+
+
+def test_the_licence_is_in_the_metadata() -> None:
+    """Tools that look after licences find it, with its text, and who grants it."""
+    told = metadata.metadata("or-instrument")
+    assert (told["License-Expression"], told["License-File"]) == ("Apache-2.0", "LICENSE")
+    assert told["Author"] == "The or_instrument authors"
+    (text,) = [file for file in metadata.files("or-instrument") or [] if file.name == "LICENSE"]
+    assert text.read_text() == (ROOT / "LICENSE").read_text()
+
+
+def test_the_source_archive_is_enough_to_work_on_it(tmp_path: Path) -> None:
+    """It holds what a packager and a contributor need beside the code."""
+    pytest.importorskip("hatchling", reason="the archive is built with hatchling")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "noxfile.py", "pyproject.toml"} <= held
+    assert {".ci/run", ".pre-commit-config.yaml", "docs/architecture.md", "tests/conftest.py"} <= held
+    assert {"examples/quickstart.py", "benchmarks/work.py", "src/or_instrument/py.typed"} <= held

@@ -1,0 +1,128 @@
+"""What a change must pass, and the matrix: SDK versions with their HTTP libraries, Pythons, and what sits on the SDK.
+
+nox                                     the tests on this Python, lint and types
+nox --list                              all sessions
+nox -s tests-3.10                       the tests on one Python
+nox -s "sdk-3.12(openai='2.54.0')"      the calls of one SDK version on one Python
+"""
+
+from __future__ import annotations
+
+import sys
+
+import nox
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# httpx 0.28 dropped an argument that these versions of the SDK still pass.
+SDKS = {
+    "1.40.0": ("httpx<0.28",),
+    "1.66.0": (),
+    "1.99.9": (),
+    "2.0.0": (),
+    "2.54.0": (),
+    "3.0.0": (),
+    "newest": (),
+}
+OLDEST = ("opentelemetry-api==1.30.0", "opentelemetry-sdk==1.30.0", "wrapt==1.17.0")
+
+CALL_TESTS = ("tests/clients",)
+"""What depends on the version of the SDK: the shapes, endings and errors of calls."""
+CORE = ("_openrouter/*", "_calls/*", "_clients/*", "_records.py", "_settings.py", "_telemetry/names.py")
+"""What a bill depends on, covered to the last branch."""
+CORE_TESTS = (
+    *("tests/openrouter", "tests/calls", "tests/clients", "tests/content", "tests/money", "tests/package"),
+    *(f"tests/telemetry/test_{name}.py" for name in ("enrich", "labels", "metrics", "span")),
+)
+
+_BASE = ("pytest>=9", "anyio", "hypothesis", "trio")
+_PROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = (f"tests-{sys.version_info.major}.{sys.version_info.minor}", "lint", "types")
+
+
+def _group(name: str) -> list[str]:
+    return nox.project.dependency_groups(_PROJECT, name)
+
+
+def _sdk(version: str) -> tuple[str, ...]:
+    return ("openai<4",) if version == "newest" else (f"openai=={version}", *SDKS[version])
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests, on each Python."""
+    session.install(".[test]")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The core, covered to the last branch."""
+    session.install("-e", ".[test]")
+    # Without the tests that fork: coverage's own lock may be held by another thread at that moment.
+    session.run("pytest", "-q", "--cov", "--cov-report=", "-k", "not fork and not Fork", *CORE_TESTS, *session.posargs)
+    # Which side of a race a test takes differs from run to run; all else is covered.
+    include = ",".join(f"*/or_instrument/{path}" for path in CORE)
+    session.run("coverage", "report", "--fail-under=99", f"--include={include}")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """The rules of ruff, and the contract of who may import whom."""
+    session.install("-e", ".", *_group("lint"))
+    session.run("ruff", "check", "-q", ".")
+    session.run("ruff", "format", "-q", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The package's types, and what the checkers of its users see."""
+    session.install("-e", ".[test]", *_group("lint"))
+    session.run("mypy")
+    session.run("pytest", "-q", "tests/typing")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every snippet, command and link of the README and of docs/."""
+    session.install(".[test]")
+    session.run("pytest", "-q", "tests/examples/test_readme.py", *session.posargs)
+
+
+@nox.session
+def work(session: nox.Session) -> None:
+    """The work that recording adds to a call, counted and not timed."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/work.py", "--ratio", "2.0", "--chunk", "2.1")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("openai", list(SDKS))
+def sdk(session: nox.Session, openai: str) -> None:
+    """Every supported SDK on every supported Python: the shapes, endings and errors of calls."""
+    session.install(".", *_sdk(openai), *_BASE)
+    session.run("pytest", "-q", *CALL_TESTS, *session.posargs)
+
+
+@nox.session(python="3.10")
+def oldest(session: nox.Session) -> None:
+    """The oldest of everything that is supported, together."""
+    session.install(".", *_sdk("1.40.0"), *OLDEST, *_BASE)
+    session.run("pytest", "-q", *CALL_TESTS, *session.posargs)
+
+
+@nox.session(python="3.12")
+def frameworks(session: nox.Session) -> None:
+    """The frameworks that sit on the SDK, driven for real."""
+    session.install(".", *_BASE, *_group("frameworks"))
+    session.run("pytest", "-q", "tests/clients/test_frameworks.py", *session.posargs)
+
+
+@nox.session(python="3.13")
+def coexist(session: nox.Session) -> None:
+    """Other instrumentations of the same SDK, installed for real, in both orders."""
+    session.install(".", *_BASE, *_group("coexist"))
+    session.run("pytest", "-q", "tests/telemetry/test_coexist.py", *session.posargs)
