@@ -395,6 +395,103 @@ def test_responses_terminal_event_has_the_whole() -> None:
     assert answered(*EVENTS, done, reasons=["stop"]) == answered({"output": OUTPUT}, reasons=["stop"])
 
 
+MESSAGE_BLOCKS = [
+    {"type": "thinking", "thinking": "Hm, let me see.", "signature": BYTES},
+    {"type": "text", "text": "Looking it up."},
+    {"type": "tool_use", "id": "toolu_1", "name": "look_up", "input": {"word": "cost"}},
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "secret"}},
+    {"type": "redacted_thinking", "data": BYTES},
+]
+MESSAGE_PARTS = [
+    {"type": "reasoning", "content": "Hm, let me see."},
+    {"type": "text", "content": "Looking it up."},
+    {"type": "tool_call", "id": "toolu_1", "name": "look_up", "arguments": {"word": "cost"}},
+    {
+        "type": "server_tool_call",
+        "id": "srvtoolu_1",
+        "name": "web_search",
+        "server_tool_call": {"type": "web_search"},
+    },
+    {"type": "redacted_thinking"},
+]
+
+
+def block_events(index: int, block: dict[str, Any], *deltas: dict[str, object]) -> list[dict[str, object]]:
+    """Return the events of one block of an Anthropic stream."""
+    between = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+    begun = {"type": "content_block_start", "index": index, "content_block": block}
+    return [begun, *between, {"type": "content_block_stop", "index": index}]
+
+
+def test_message_of_blocks() -> None:
+    """An Anthropic message is one choice whose blocks are its parts."""
+    body = {"type": "message", "role": "assistant", "content": MESSAGE_BLOCKS, "stop_reason": "tool_use"}
+    message = {"role": "assistant", "parts": MESSAGE_PARTS, "finish_reason": "tool_call"}
+    assert answered(body, reasons=["tool_calls"]) == [message]
+
+
+def test_blocks_of_a_stream_are_put_together() -> None:
+    """Its blocks grow by their deltas and add up to what is answered unstreamed."""
+    thinking, text, tool, server, redacted = MESSAGE_BLOCKS
+    events = [
+        {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}},
+        *block_events(
+            0,
+            {**thinking, "thinking": ""},
+            {"type": "thinking_delta", "thinking": "Hm, let "},
+            {"type": "thinking_delta", "thinking": "me see."},
+            {"type": "signature_delta", "signature": BYTES},
+        ),
+        *block_events(1, {**text, "text": ""}, *({"type": "text_delta", "text": t} for t in ("Looking ", "it up."))),
+        *block_events(
+            2,
+            {**tool, "input": {}},
+            *({"type": "input_json_delta", "partial_json": piece} for piece in ('{"word":', ' "cost"}')),
+        ),
+        *block_events(3, {**server, "input": {}}, {"type": "input_json_delta", "partial_json": '{"query": "secret"}'}),
+        *block_events(4, redacted),
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    ]
+    assert answered(*events) == [{"role": "assistant", "parts": MESSAGE_PARTS}]
+
+
+def test_blocks_that_are_asked() -> None:
+    """Images and documents are shown by reference, tool results as what the tool answered."""
+    shown = parts_of(
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BYTES}},
+        {"type": "image", "source": {"type": "url", "url": "https://example.com/cat.png"}},
+        {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "long"}},
+        {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "0.1 USD"}]},
+    )
+    assert shown == [
+        {"type": "blob", "mime_type": "image/png", "modality": "image", "size": 64},
+        {"type": "uri", "modality": "image", "uri": "https://example.com/cat.png"},
+        {"type": "file", "modality": "document", "file_id": "file_1"},
+        {"type": "document"},
+        {"type": "tool_call_response", "id": "toolu_1", "response": [{"type": "text", "content": "0.1 USD"}]},
+    ]
+
+
+@pytest.mark.parametrize("system", ["Be brief.", [{"type": "text", "text": "Be brief.", "cache_control": {}}]])
+def test_system_of_a_message_is_an_instruction(system: object) -> None:
+    """Anthropic's system prompt, a text or blocks, stands beside the messages."""
+    content = asked({"system": system, "messages": []})
+    assert content.system_instructions == ({"type": "text", "content": "Be brief."},)
+
+
+def test_tools_of_anthropic() -> None:
+    """Their parameters are called an input schema, whether or not the tool says that it is custom."""
+    tool: dict[str, object] = {"name": "look_up", "description": "Looks up.", "input_schema": {"type": "object"}}
+    shown = {
+        "type": "function",
+        "name": "look_up",
+        "description": "Looks up.",
+        "parameters": {"type": "object"},
+    }
+    assert asked({"tools": [tool, {"type": "custom", **tool}]}).tool_definitions == (shown, shown)
+
+
 def test_finish_reason_is_not_guessed() -> None:
     """A choice without a reason has none, or `error` where the call failed."""
     assert "finish_reason" not in answered(delta(content="a"))[0]

@@ -7,11 +7,13 @@ from typing import Final, cast
 
 from or_instrument._content.items import item_parts
 from or_instrument._content.message import Draft
+from or_instrument._content.parts import parts
 from or_instrument._content.text import Item, plain
 from or_instrument._openrouter.values import get, items
 
 _ASSISTANT: Final = "assistant"
 _FINISH_WORDS: Final = {"tool_calls": "tool_call", "function_call": "tool_call"}
+_BLOCKS: Final = ("text", "thinking")
 _DELTAS: Final = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
@@ -45,6 +47,8 @@ class Answer:
         output = items(get(chunk if body is None else body, "output"))
         if output:
             self._output = [part for item in output for part in item_parts(item)]
+        elif kind == "message":
+            self._output = parts(get(chunk, "content"))
 
     def messages(self, finish_reasons: Sequence[str], *, failed: bool) -> tuple[Item, ...]:
         """Return one message a choice as plain JSON, with the finish reasons in the words of the conventions."""
@@ -71,6 +75,9 @@ class Answer:
             draft.add(source)
 
     def _see_event(self, kind: str, event: object) -> None:
+        if kind.startswith("content_block_"):
+            self._see_block(kind, event)
+            return
         index = get(event, "output_index")
         if not isinstance(index, int):
             return
@@ -85,6 +92,25 @@ class Answer:
                 self._draft(index).call(0, get(item, "call_id"), get(item, "name"), None)
         elif kind == "response.output_item.done":
             self._done[index] = item_parts(get(event, "item"))
+
+    def _see_block(self, kind: str, event: object) -> None:
+        """Take in an event of an Anthropic stream, which numbers the blocks of its one message."""
+        index = get(event, "index")
+        if not isinstance(index, int):
+            return
+        draft = self._draft(index)
+        if kind == "content_block_start":
+            block = get(event, "content_block")
+            if get(block, "type") == "tool_use":
+                draft.call(0, get(block, "id"), get(block, "name"), None)
+            elif get(block, "type") not in _BLOCKS:
+                self._done[index] = parts([block])
+            return
+        delta = get(event, "delta")
+        draft.say("text", get(delta, "text"))
+        draft.say("reasoning", get(delta, "thinking"))
+        if (piece := get(delta, "partial_json")) is not None and index not in self._done:
+            draft.call(0, None, None, piece)
 
     def _draft(self, index: int) -> Draft:
         return self._drafts.setdefault(index, Draft())

@@ -17,7 +17,7 @@ def asked(body: Mapping[str, object]) -> Content:
     """Return what a body asks, as plain JSON that shares nothing with it.
 
     System and developer messages of a chat are part of its history, so they stay among the messages; only the
-    `instructions` of the Responses API are system instructions
+    `instructions` of the Responses API and the `system` of Anthropic's are system instructions
     (https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-system-instructions).
     """
     messages = [message(source) for source in items(body.get("messages"))]
@@ -25,7 +25,8 @@ def asked(body: Mapping[str, object]) -> Content:
         messages += _inputs(body.get(name))
     tools = [_tool(tool) for tool in items(body.get("tools"))]
     tools += [_function("function", function) for function in items(body.get("functions"))]
-    return Content(_plain(messages), (), _plain(parts(body.get("instructions"))), _plain(tools))
+    instructions = [*parts(body.get("instructions")), *parts(body.get("system"))]
+    return Content(_plain(messages), (), _plain(instructions), _plain(tools))
 
 
 def _inputs(value: object) -> list[Item]:
@@ -48,6 +49,8 @@ def _is_tokens(value: object) -> bool:
 
 
 def _tool(tool: object) -> Item:
+    if get(tool, "input_schema") is not None:
+        return _function("function", tool)
     kind = code(get(tool, "type")) or "function"
     held = get(tool, kind)
     return _function(kind, tool if held is None else held)
@@ -55,6 +58,7 @@ def _tool(tool: object) -> Item:
 
 def _function(kind: str, function: object) -> Item:
     name, description, parameters = (get(function, key) for key in ("name", "description", "parameters"))
+    parameters = get(function, "input_schema") if parameters is None else parameters
     return made(
         type=kind,
         name=name if isinstance(name, str) else kind,

@@ -1,4 +1,4 @@
-"""Turns the parts of a message, of either API, into the parts of the GenAI conventions; media only by reference.
+"""Turns the parts of a message, of any API, into the parts of the GenAI conventions; media only by reference.
 
 Shapes: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-input-messages.json
 """
@@ -125,6 +125,41 @@ def _url(source: object, name: str) -> object:
     return value if isinstance(value, str) else get(value, "url")
 
 
+def _thinking(source: object) -> Item | None:
+    return text(get(source, "thinking"), "reasoning")
+
+
+def _sourced(modality: str) -> Callable[[object], Item | None]:
+    """Return a reader for a block of Anthropic's: a URL, base64, a text, or blocks."""
+
+    def read(block: object) -> Item | None:
+        source = get(block, "source")
+        file = _file_id(source, modality)
+        if file is not None:
+            return file
+        if get(source, "type") in ("text", "content"):
+            return opaque(modality)
+        held = get(source, "data") if get(source, "url") is None else get(source, "url")
+        mime_type = get(source, "media_type")
+        is_mime = isinstance(mime_type, str) and _MIME.match(mime_type) is not None
+        return media(held, modality, str(mime_type) if is_mime else None)
+
+    return read
+
+
+def _tool_use(block: object) -> Item:
+    return tool_call(get(block, "id"), get(block, "name"), get(block, "input"))
+
+
+def _tool_result(block: object) -> Item:
+    return tool_response(get(block, "tool_use_id"), get(block, "content"))
+
+
+def _server_tool_use(block: object) -> Item:
+    name = code(get(block, "name")) or "unknown"
+    return made(type="server_tool_call", id=code(get(block, "id")), name=name, server_tool_call={"type": name})
+
+
 _PARTS: Final[Mapping[str, Callable[[object], Item | None]]] = {
     "text": _text,
     "input_text": _text,
@@ -139,4 +174,10 @@ _PARTS: Final[Mapping[str, Callable[[object], Item | None]]] = {
     "input_audio": _audio,
     "file": _file,
     "input_file": _file,
+    "thinking": _thinking,
+    "image": _sourced("image"),
+    "document": _sourced("document"),
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+    "server_tool_use": _server_tool_use,
 }
