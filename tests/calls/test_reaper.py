@@ -87,14 +87,6 @@ def test_the_thread_starts_once(at_exit: list[Callable[[], None]], monkeypatch: 
     assert len(started) == len(at_exit) == 1
 
 
-def test_a_thread_that_finds_another_one_starting_does_not_wait(at_exit: list[Callable[[], None]]) -> None:
-    """Starting holds up no call."""
-    reaper = Reaper()
-    assert reaper._starting.acquire(blocking=False)
-    reaper.start(lambda: None)
-    assert at_exit == []
-
-
 def test_at_exit_open_calls_are_put_off_and_then_all_are_settled(at_exit: list[Callable[[], None]]) -> None:
     """Streams that are alive when the interpreter exits are recorded too."""
     reaper, call = Reaper(), Unsettled()
@@ -204,18 +196,13 @@ def test_a_call_that_never_settles_holds_up_no_exit_and_no_flush(
     assert call.settled == 1
 
 
-def test_a_forked_process_forgets_the_calls_of_its_parent(at_exit: list[Callable[[], None]]) -> None:
-    """The parent records them; the child starts a thread of its own."""
-    reaper, call, own = Reaper(), Unsettled(), Unsettled()
-    reaper._starting.acquire()
+def test_a_forked_process_forgets_the_calls_of_its_parent() -> None:
+    """The parent records them."""
+    reaper, call = Reaper(), Unsettled()
     reaper.defer(call)
     reaper.reset()
     reaper.drain()
     assert (call.settled, call.discarded) == (0, 1)
-    reaper.start(lambda: None)
-    reaper.defer(own)
-    assert own.is_done.wait(WAIT_S)
-    assert len(at_exit) == 1
 
 
 def test_there_is_one_reaper_for_all() -> None:

@@ -127,12 +127,13 @@ def test_failures_are_logged_once(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_reads_for_itself(fake: OddAccount, client: openai.OpenAI, meter: Meter) -> None:
-    """A child process that is forked off has a thread of its own that reads."""
+    """A child process that is forked off reads in a thread of its own, once its gauges are looked at, not before."""
     with observe_account(client, meter_provider=meter.provider):
         fake.wait_for(lambda: len(fake.requests) == 1)
         child = os.fork()
         if child == 0:
             try:
+                meter.values()
                 fake.gate.wait(30)
             finally:
                 os._exit(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 from collections.abc import Sequence
 from time import monotonic, time_ns
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 from or_instrument._calls.flight import abandon_all, deliver, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
+from or_instrument._calls.worker import Once, PerProcess, Worker, new_condition
 from or_instrument._clients.target import Target, sync_client, target_of
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import Attempts, Question, generation_question, get
@@ -111,8 +111,9 @@ class Lookups:
         self._capacity = capacity
         self._timeout_s = timeout_s
         self._waiting: dict[int, Lookup] = {}
-        self._changed = threading.Condition()
-        self._is_started = False
+        self._changed = PerProcess(new_condition)
+        self._worker = Worker("or_instrument-lookup", self._ask_due)
+        self._first = Once()
 
     def sink(self, client: Any, options: Any, sinks: Sequence[Sink]) -> Sink:
         """Return the last sink of a call: it has the call looked up, and `sinks` told, where it is pending."""
@@ -132,65 +133,60 @@ class Lookups:
     def add(self, lookup: Lookup) -> None:
         """Put a call into the queue; where it is full, the oldest is given up."""
         dropped = None
-        with self._changed:
+        with self._changed():
             if len(self._waiting) >= self._capacity:
                 dropped = self._waiting.pop(next(iter(self._waiting)))
             self._waiting[lookup.call.id] = lookup
-            self._changed.notify_all()
+        self._worker.wake()
         if dropped is not None:
             dropped.give_up(DROPPED)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until nothing is left to be looked up; return whether that came to pass."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, max(timeout_s, 0.0))
+        changed = self._changed()
+        with changed:
+            return changed.wait_for(lambda: not self._waiting, max(timeout_s, 0.0))
 
     def close(self, timeout_s: float = EXIT_WAIT_S) -> None:
         """Wait for what is being looked up, and give up the rest."""
         if self.wait(timeout_s):
             return
-        with self._changed:
+        with self._changed():
             rest = list(self._waiting.values())
             self._waiting.clear()
         for lookup in rest:
             lookup.give_up(FAILED)
 
     def reset(self) -> None:
-        """Forget the thread, the lock and the look-ups of the process that this one was forked from."""
-        self.__init__(self._capacity, self._timeout_s)  # type: ignore[misc]
+        """Forget the look-ups of the process that this one was forked from."""
+        self._waiting = {}
 
     def _start(self) -> None:
-        if self._is_started:
-            return
-        with self._changed:
-            if self._is_started:
-                return
-            self._is_started = True
         # With the first call and not at the end: a process that exits can start no thread.
-        atexit.register(self._exit)
-        threading.Thread(target=self._run, name="or_instrument-lookup", daemon=True).start()
+        self._worker.start()
+        if self._first():
+            atexit.register(self._exit)
 
     def _exit(self) -> None:
         abandon_all()
         REAPER.drain()
         self.close()
 
-    def _run(self) -> None:
-        while True:
-            lookup = self._next()
+    def _ask_due(self) -> float | None:
+        while (lookup := self._soonest()) is not None:
+            wait_s = lookup.due - monotonic()
+            if wait_s > 0:
+                return wait_s
             if lookup.ask(self._timeout_s):
-                with self._changed:
+                changed = self._changed()
+                with changed:
                     self._waiting.pop(lookup.call.id, None)
-                    self._changed.notify_all()
+                    changed.notify_all()
+        return None
 
-    def _next(self) -> Lookup:
-        with self._changed:
-            while True:
-                lookup = min(self._waiting.values(), key=lambda waiting: waiting.due, default=None)
-                wait = None if lookup is None else lookup.due - monotonic()
-                if lookup is not None and wait is not None and wait <= 0:
-                    return lookup
-                self._changed.wait(wait)
+    def _soonest(self) -> Lookup | None:
+        with self._changed():
+            return min(self._waiting.values(), key=lambda waiting: waiting.due, default=None)
 
 
 LOOKUPS: Final = Lookups()

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from time import monotonic
 from types import FrameType
 from typing import Any, Final
@@ -20,6 +19,7 @@ from typing import Any, Final
 from or_instrument._calls.flight import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
+from or_instrument._calls.worker import Worker
 from or_instrument._money.lookup import LOOKUPS
 
 TIMEOUT_S: Final = 5.0
@@ -29,26 +29,24 @@ class Exit:
     """What is to be done at the end of this process."""
 
     def __init__(self) -> None:
-        self._ends: list[tuple[SimpleQueue[None], threading.Thread]] = []
+        self._ends: list[_End] = []
         self._holds_sigterm = False
 
     def register(self, shut_down: Callable[[], object]) -> None:
         """Call `shut_down` at the end, when the calls that are still open have been recorded."""
-        wanted: SimpleQueue[None] = SimpleQueue()
-        thread = threading.Thread(target=_end, args=(wanted, shut_down), name="or_instrument-exit", daemon=True)
-        thread.start()
+        end = _End(shut_down)
         if not self._ends:
             self._hook()
-        self._ends.append((wanted, thread))
+        self._ends.append(end)
 
     def close(self, *_signal: object, **_celery: object) -> None:
         """End everything now; wait at most `TIMEOUT_S` seconds."""
         abandon_all()
         ends, deadline = self._ends, monotonic() + TIMEOUT_S
-        for wanted, _thread in ends:
-            wanted.put(None)
-        for _wanted, thread in ends:
-            thread.join(max(0.0, deadline - monotonic()))
+        for end in ends:
+            end.begin()
+        for end in ends:
+            end.wait(max(0.0, deadline - monotonic()))
         if self._holds_sigterm:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
@@ -96,14 +94,34 @@ class Exit:
         return handler
 
 
-def _end(wanted: SimpleQueue[None], shut_down: Callable[[], object]) -> None:
-    wanted.get()
-    try:
-        REAPER.drain()
-        LOOKUPS.close()
-        shut_down()
-    except Exception as exc:  # noqa: BLE001 - the shield
-        report("exporting at exit", exc)
+class _End:
+    """One provider's end, and the thread that waits for it."""
+
+    def __init__(self, shut_down: Callable[[], object]) -> None:
+        self._shut_down = shut_down
+        self._is_wanted = False
+        self._done = threading.Event()
+        self._worker = Worker("or_instrument-exit", self._work)
+        self._worker.start()
+
+    def begin(self) -> None:
+        self._is_wanted = True
+        self._worker.wake()
+
+    def wait(self, timeout_s: float) -> None:
+        self._done.wait(timeout_s)
+
+    def _work(self) -> None:
+        if not self._is_wanted or self._done.is_set():
+            return
+        try:
+            REAPER.drain()
+            LOOKUPS.close()
+            self._shut_down()
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("exporting at exit", exc)
+        finally:
+            self._done.set()
 
 
 EXIT: Final = Exit()

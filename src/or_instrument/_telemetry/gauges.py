@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from time import monotonic
@@ -16,6 +13,7 @@ from opentelemetry import metrics as otel_metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from or_instrument._calls.shield import report
+from or_instrument._calls.worker import Worker
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY, ask
@@ -35,7 +33,6 @@ _FIELDS: Final = {
 }
 _TIMEOUT_S: Final = 10.0
 _SHORTEST_S: Final = 1.0
-_live: weakref.WeakSet[AccountGauges] = weakref.WeakSet()
 
 
 def observe_account(
@@ -64,7 +61,7 @@ def observe_account(
         raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
     gauges = AccountGauges(lambda: _read(client), every_s, attributes)
     gauges.show(otel_metrics.get_meter("or_instrument", __version__, meter_provider))
-    gauges.run()
+    gauges.start()
     return gauges
 
 
@@ -83,7 +80,8 @@ class AccountGauges:
         self._attributes = dict(attributes)
         self._clock = clock
         self._last: tuple[KeyStatus, float] | None = None
-        self._closed = threading.Event()
+        self._is_started = False
+        self._worker = Worker("or_instrument-account", self._work)
 
     def show(self, meter: otel_metrics.Meter) -> None:
         """Make the gauges."""
@@ -91,12 +89,10 @@ class AccountGauges:
             meter.create_observable_gauge(f"{ACCOUNT}.{name}", [self._showing(name)], "USD", description)
         meter.create_observable_gauge(f"{ACCOUNT}.age", [self._age], "s", "The age of the other account gauges.")
 
-    def run(self) -> None:
-        """Start the thread that reads; again in a process that was forked off, where it is gone."""
-        if not self._closed.is_set():
-            _live.add(self)
-            self._closed = threading.Event()
-            threading.Thread(target=self._loop, args=(self._closed,), name="or_instrument-account", daemon=True).start()
+    def start(self) -> None:
+        """Start the thread that reads; in a process that was forked off, it starts when the gauges are first shown."""
+        self._is_started = True
+        self._worker.start()
 
     def refresh(self) -> None:
         """Read now; where that fails, keep what there is."""
@@ -109,7 +105,7 @@ class AccountGauges:
 
     def close(self) -> None:
         """End the thread; the gauges show nothing more."""
-        self._closed.set()
+        self._worker.stop()
 
     def __enter__(self) -> AccountGauges:
         """Return the gauges themselves."""
@@ -121,10 +117,9 @@ class AccountGauges:
         """Close."""
         self.close()
 
-    def _loop(self, closed: threading.Event) -> None:
-        while not closed.is_set():
-            self.refresh()
-            closed.wait(self._every_s)
+    def _work(self) -> float:
+        self.refresh()
+        return self._every_s
 
     def _showing(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def show(_options: CallbackOptions) -> Iterable[Observation]:
@@ -134,21 +129,14 @@ class AccountGauges:
         return show
 
     def _age(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self._is_started:
+            self._worker.start()
         return [] if self._last is None else self._shown(self._clock() - self._last[1])
 
     def _shown(self, value: float) -> list[Observation]:
-        return [] if self._closed.is_set() else [Observation(value, self._attributes)]
+        return [] if self._worker.is_stopped else [Observation(value, self._attributes)]
 
 
 def _read(client: Any) -> KeyStatus:
     with sync_client(client) as asking:
         return ask(asking, KEY, _TIMEOUT_S)
-
-
-def _run_all() -> None:
-    for gauges in list(_live):
-        gauges.run()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_run_all)

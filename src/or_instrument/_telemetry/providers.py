@@ -7,7 +7,6 @@ forked before it (gunicorn's workers) each get their own; a child forked later d
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -18,6 +17,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
 
 from or_instrument._calls.shield import report
+from or_instrument._calls.worker import PerProcess, new_lock
 from or_instrument._records import Call, Request, Sink
 from or_instrument._telemetry.exit import EXIT
 
@@ -34,28 +34,28 @@ class Ours(Generic[P]):
 
     def __init__(self, make: Callable[[], P], otherwise: Callable[[], P]) -> None:
         self._make, self._otherwise = make, otherwise
-        self._lock = threading.Lock()
-        self.made: P | None = None
+        self._lock = PerProcess(new_lock)
+        self._ours = PerProcess(self._made_or_not)
         EXIT.on_sigterm()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
 
     def __call__(self) -> P:
         """Return the provider; where it cannot be made, one that does nothing."""
-        with self._lock:
-            if self.made is None:
-                try:
-                    self.made = self._make()
-                    EXIT.register(getattr(self.made, "shutdown", lambda: None))
-                except Exception as exc:  # noqa: BLE001 - the shield
-                    report("setting up the exporter", exc)
-                    self.made = self._otherwise()
-            return self.made
+        with self._lock():
+            return self._ours()
 
-    def _forget(self) -> None:
-        # In a forked child: the provider is the parent's, and the lock may be held by a thread of the parent.
-        self._lock = threading.Lock()
-        self.made = None
+    @property
+    def made(self) -> P | None:
+        """The provider of this process, if there is one yet."""
+        return self._ours.made
+
+    def _made_or_not(self) -> P:
+        try:
+            provider = self._make()
+            EXIT.register(getattr(provider, "shutdown", lambda: None))
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("setting up the exporter", exc)
+            return self._otherwise()
+        return provider
 
 
 class Switch(Generic[P, T]):
