@@ -17,7 +17,6 @@ from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
     MetricExporter,
-    MetricExportResult,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.trace import SpanProcessor
@@ -26,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from or_instrument._extras import require
+from or_instrument._telemetry.forks import without_fork_hooks
 
 _log = logging.getLogger("or_instrument")
 Exporter: TypeAlias = Callable[..., Any]
@@ -54,12 +54,12 @@ def load(exporter: str) -> Exporters:
     """
     if exporter == "console":
         return Exporters(
-            lambda: _tracer_provider(SimpleSpanProcessor(ConsoleSpanExporter())),
+            lambda: _tracer_provider(lambda: SimpleSpanProcessor(ConsoleSpanExporter())),
             lambda: _meter_provider(ConsoleMetricExporter()),
         )
     spans, metrics = span_exporter(), _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
     return Exporters(
-        lambda: _tracer_provider(BatchSpanProcessor(spans())) if spans else NoOpTracerProvider(),
+        lambda: _tracer_provider(lambda: BatchSpanProcessor(spans())) if spans else NoOpTracerProvider(),
         lambda: _meter_provider(metrics()) if metrics else NoOpMeterProvider(),
     )
 
@@ -94,24 +94,13 @@ def _otlp(signal: str, module: str, name: str) -> Exporter | None:
     return exporter
 
 
-def _tracer_provider(processor: SpanProcessor) -> TracerProvider:
-    provider = SDKTracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(processor)
+def _tracer_provider(processor: Callable[[], SpanProcessor]) -> TracerProvider:
+    with without_fork_hooks():
+        provider = SDKTracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(processor())
     return provider
 
 
 def _meter_provider(exporter: MetricExporter) -> MeterProvider:
-    reader = PeriodicExportingMetricReader(_of_this_process(exporter))
-    return SDKMeterProvider([reader], shutdown_on_exit=False)
-
-
-def _of_this_process(exporter: MetricExporter) -> MetricExporter:
-    # The SDK restarts the reader's thread in a forked child, where it would export what the parent has counted a
-    # second time, as another service instance.
-    made_in, export = os.getpid(), exporter.export
-
-    def export_here(*args: Any, **kwargs: Any) -> MetricExportResult:
-        return export(*args, **kwargs) if os.getpid() == made_in else MetricExportResult.SUCCESS
-
-    exporter.export = export_here  # type: ignore[method-assign]
-    return exporter
+    with without_fork_hooks():
+        return SDKMeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
