@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._calls.observer import Observer
-from or_instrument._clients.openai import Patch
+from or_instrument._clients.openai import OpenAIPatch
+from or_instrument._clients.openai_body import Additions
 from or_instrument._content.capture import Capture
 from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
@@ -66,19 +67,18 @@ class Assembly:
             ours.append(spans)
         if settings.metrics and not _sdk_disabled():
             ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
-        self.patch = Patch(
+        self.patch = OpenAIPatch(
             Observer(
                 Hosts(settings.hosts),
                 (*ours, *sinks),
                 open_span=self.providers.prepared(spans.open if spans else None),
                 is_suppressed=is_unwanted,
-                inject_usage=settings.inject_usage,
-                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact),
+                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact).begin,
                 look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
                 amend=_amend(settings, estimate),
                 recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
-                propagate=settings.broadcast == "propagate",
-            )
+            ),
+            Additions(inject_usage=settings.inject_usage, propagate=settings.broadcast == "propagate"),
         )
 
 

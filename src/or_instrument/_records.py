@@ -116,9 +116,11 @@ class Reply(NamedTuple):
     usage: Usage | None = None
     failure: Failure | None = None
     generation_id: str | None = None
-    """The `X-Generation-Id` header, where the SDK shows it to us."""
+    """The `X-Generation-Id` header."""
     cache_status: str | None = None
-    """`HIT` or `MISS` of OpenRouter's response cache, likewise."""
+    """`HIT` or `MISS` of OpenRouter's response cache: the `X-OpenRouter-Cache-Status` header."""
+    status_code: int | None = None
+    """The HTTP status, `None` where no response came."""
 
 
 class Content(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from or_instrument import Call, Failure, Reply, Request, Usage
 from or_instrument._calls import flight as _flight
 from or_instrument._calls import shield as _shield
 from or_instrument._calls.flight import Flight, abandon_all, missing
+from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import Reaper
+from or_instrument._openrouter.headers import Headers
 from or_instrument._records import Sink
 
 REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)
@@ -70,7 +73,11 @@ def test_a_call_says_what_was_asked_and_answered() -> None:
     """Request, context, the folded reply and the reason why its cost is unknown."""
 
     def set_up(made: Flight) -> None:
-        made.chunks = lambda: [{"id": "gen-1", "model": "acme/large"}, {"usage": {"cost": 0.5}}]
+        for body in (
+            {"id": "gen-1", "model": "acme/large"},
+            {"usage": {"cost": 0.5}},
+        ):
+            made.reader.read(json.dumps(body).encode())
 
     call = finished(set_up)
     assert (call.request, call.context, call.outcome, call.missing) == (REQUEST, "context", "complete", None)
@@ -134,18 +141,20 @@ def test_a_failure_seen_from_outside_goes_before_the_one_in_the_body() -> None:
     """The exception that the caller got has the status."""
 
     def set_up(made: Flight) -> None:
-        made.chunks = lambda: [{"id": "gen-1", "error": {"code": "in_band"}, "usage": {"cost": 0.5}}]
+        for body in ({"id": "gen-1", "error": {"code": "in_band"}, "usage": {"cost": 0.5}},):
+            made.reader.read(json.dumps(body).encode())
 
     call = finished(set_up, "error", failure=FAILURE)
     assert call.reply == Reply("gen-1", usage=Usage(cost=0.5), failure=FAILURE)
 
 
-@pytest.mark.parametrize(("outcome", "expected"), [("complete", "error"), ("closed", "closed"), ("error", "error")])
+@pytest.mark.parametrize(("outcome", "expected"), [("complete", "error"), ("closed", "error"), ("error", "error")])
 def test_a_complete_reply_that_tells_of_a_failure_is_an_error(outcome: str, expected: str) -> None:
-    """Status 200 with an error in the body; a stream that the user closed stays closed."""
+    """Status 200 with an error in the body; it has arrived to its end, whoever closes it then."""
 
     def set_up(made: Flight) -> None:
-        made.chunks = lambda: [{"error": {"code": 502}}]
+        for body in ({"error": {"code": 502}},):
+            made.reader.read(json.dumps(body).encode())
 
     call = finished(set_up, outcome)
     assert call.outcome == expected
@@ -154,12 +163,20 @@ def test_a_complete_reply_that_tells_of_a_failure_is_an_error(outcome: str, expe
 
 @pytest.mark.parametrize(("generation", "cache"), [("gen-9", None), (None, "HIT"), ("gen-9", "HIT")])
 def test_what_the_headers_said_is_in_the_reply(generation: str | None, cache: str | None) -> None:
-    """Generation id and cache status, where the SDK shows them."""
+    """Generation id, cache status and HTTP status."""
 
     def set_up(made: Flight) -> None:
-        made.generation_id, made.cache_status = generation, cache
+        made.reader.headers = Headers(generation, cache, 200)
 
-    assert finished(set_up).reply == Reply(generation_id=generation, cache_status=cache)
+    assert finished(set_up).reply == Reply(generation_id=generation, cache_status=cache, status_code=200)
+
+
+class _Broken(Reader):
+    """A reader with a bug."""
+
+    def reply(self, failure: Failure | None = None) -> Reply:  # noqa: ARG002 - the signature of a reader
+        """Fail."""
+        raise KeyError
 
 
 def test_a_reply_that_cannot_be_read_is_empty(
@@ -169,7 +186,7 @@ def test_a_reply_that_cannot_be_read_is_empty(
     monkeypatch.setattr(_shield, "_reported", set())
 
     def set_up(made: Flight) -> None:
-        made.chunks = lambda: [{}[0]]  # type: ignore[index]
+        made.reader = _Broken()  # type: ignore[assignment]
 
     call = finished(set_up)
     assert (call.reply, call.missing) == (Reply(), "no_usage")
@@ -220,22 +237,25 @@ def test_an_amendment_that_fails_leaves_the_call_as_it_was(
 
 
 def test_what_was_captured_is_in_the_call() -> None:
-    """The collector sees the call and its chunks."""
+    """The collector sees the bodies as they pass, and the call when it has ended."""
     seen: list[object] = []
 
     class Collected:
-        """A collector that notes what it is asked."""
+        """A collector that notes what it is shown and asked."""
 
-        def content(self, call: Call, chunks: Callable[[], Any]) -> str:
+        def see(self, body: object) -> None:
+            """Note a body."""
+            seen.append(body)
+
+        def content(self, call: Call) -> Any:
             """Return a content."""
-            seen.append((call.outcome, list(chunks())))
+            seen.append(call.outcome)
             return "content"
 
     calls: list[Call] = []
-    made = Flight(REQUEST, [calls.append], collector=Collected())  # type: ignore[arg-type]
-    made.chunks = lambda: [{"id": "gen-1"}]
-    made.finish("complete")
-    assert seen == [("complete", [{"id": "gen-1"}])]
+    made = Flight(REQUEST, [calls.append], collector=Collected())
+    made.answered(b'{"id": "gen-1"}')
+    assert seen == [{"id": "gen-1"}, "complete"]
     assert calls[0].content == "content"
 
 

@@ -32,10 +32,10 @@ def _fresh_log() -> Iterator[None]:
     ("broken", "recorded"),
     [
         ("or_instrument._calls.observer.describe", 0),
-        ("or_instrument._clients.openai_sdk.observed", 0),
-        ("or_instrument._clients.openai_sdk.is_stream", 1),
-        ("or_instrument._calls.landing.Landing._read", 1),
-        ("or_instrument._calls.flight.fold", 1),
+        ("or_instrument._clients.openai_sdk.with_extra_json", 1),
+        ("or_instrument._calls.exchange.read_headers", 1),
+        ("or_instrument._calls.reader.parse_body", 1),
+        ("or_instrument._openrouter.fold.Fold.reply", 1),
     ],
 )
 def test_a_bug_of_ours_leaves_the_call_alone(
@@ -63,7 +63,7 @@ def test_a_bug_of_ours_leaves_a_raw_response_alone(
     telemetry: Any, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A raw response is handed on even where we cannot look at it."""
-    monkeypatch.setattr("or_instrument._clients.openai_sdk.http_response_of", _fail)
+    monkeypatch.setattr("or_instrument._calls.exchange.body_of", _fail)
 
     raw = client.chat.completions.with_raw_response.create(**HELLO)
 
@@ -78,7 +78,7 @@ def test_a_bug_of_ours_leaves_the_exception_alone(
 ) -> None:
     """The caller has the SDK's exception even where we cannot read it, and the call is recorded."""
     fake.script(errors.rate_limit())
-    monkeypatch.setattr("or_instrument._calls.landing.failure_of_exception", _fail)
+    monkeypatch.setattr("or_instrument._calls.exchange.failure_of_exception", _fail)
 
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(**HELLO)

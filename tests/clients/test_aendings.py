@@ -9,7 +9,6 @@ import importlib
 import logging
 import re
 import threading
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -22,7 +21,6 @@ from in_memory import Telemetry
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 pytestmark = [
@@ -460,20 +458,3 @@ async def test_many_at_once(fake: FakeOpenRouter, aclient: openai.AsyncOpenAI, t
     users = {span.context.span_id for span in telemetry.spans() if span.name.startswith("user")}
     parents = [span.parent.span_id for span in telemetry.spans() if span.parent is not None]
     assert sorted(parents) == sorted(users)
-
-
-async def test_of_many_async_streams_no_chunks_of_mere_text_are_held(
-    fake: FakeOpenRouter, aclient: openai.AsyncOpenAI, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Likewise; and who answered is known of one that is broken off."""
-    monkeypatch.setattr(_flight, "_FEW", 0)
-    fake.default = Answer(chunks=["a", "b", "c", "d"], pause_s=0.02)
-    stream = await opened(aclient)
-    first = (await anext(stream)).id
-    second = weakref.ref(await anext(stream))
-    await anext(stream)
-
-    assert second() is None
-    await stream.close()
-    (call,) = telemetry.settle().calls
-    assert (call.outcome, call.reply.id, call.reply.model is None) == ("closed", first, False)

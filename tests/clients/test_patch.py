@@ -189,7 +189,7 @@ def test_a_subclass_with_a_request_of_its_own(fake: FakeOpenRouter, telemetry: T
         ("openai._version", "__version__", "4.0.0"),
         ("openai._version", "__version__", "next"),
         ("openai._client", "OpenAI", object),
-        ("openai._models", "FinalRequestOptions", object),
+        ("openai._client", "AsyncOpenAI", object),
     ],
 )
 def test_an_unsupported_sdk(

@@ -11,7 +11,7 @@ import pytest
 from openai._models import FinalRequestOptions
 
 from or_instrument._clients import openai_sdk as _sdk
-from or_instrument.testing import Answer, FakeOpenRouter, errors
+from or_instrument.testing import FakeOpenRouter, errors
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +48,9 @@ def test_options_of(asked: Callable[..., Any]) -> None:
     assert isinstance(options, FinalRequestOptions)
     assert (options.method.lower(), options.url, kwargs["stream"]) == ("post", "/chat/completions", True)
     assert _sdk.options_of(("cast", options), {}) is _sdk.options_of((), {"options": options}) is options
-    other = options.model_copy()
-    assert _sdk.options_of(*_sdk.with_options(args, kwargs, other)) is other
-    assert _sdk.options_of(*_sdk.with_options((), {"options": options}, other)) is other
+    for given in ((args, kwargs), ((), {"options": options})):
+        sent = _sdk.options_of(*_sdk.with_extra_json(*given, {"usage": {}}))
+        assert (sent.extra_json, sent.url, options.extra_json) == ({"usage": {}}, options.url, None)
 
 
 def test_sent_body(asked: Callable[..., Any], fake: FakeOpenRouter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,41 +76,34 @@ def test_url_of(asked: Callable[..., Any], client: openai.OpenAI) -> None:
     assert _sdk.url_of(client, other).host == "openrouter.ai"
 
 
-async def test_post_parser(client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
-    """`post_parser` is called with what was parsed, before the caller's own, and a copy of the options is used."""
-    seen: list[Any] = []
-    options = FinalRequestOptions.construct(method="post", url="/chat/completions", json_data=CHAT)
-    theirs = options.model_copy(update={"post_parser": lambda parsed: ("theirs", parsed)})
-    for given in (options, theirs):
-        observed = _sdk.observed(given, seen.append, {"usage": {"include": True}})
-        assert observed is not given
-        assert given.extra_json is None
-        result: Any = client.request(object, observed)
-        aresult: Any = await aclient.request(object, observed)
-        whole = [result, aresult] if given is options else [result[1], aresult[1]]
-        assert seen == whole
-        seen.clear()
+async def test_process_response(
+    client: openai.OpenAI, aclient: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call hands the response that it goes on with to `_process_response`, by name, inside `request`."""
+    given: list[Any] = []
+    for owner in (openai.OpenAI, openai.AsyncOpenAI):
+        original = owner._process_response
 
+        def seen(client_: Any, *args: Any, original: Any = original, **kwargs: Any) -> Any:
+            given.append(kwargs["response"])
+            return original(client_, *args, **kwargs)
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_is_stream(stream: bool, client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
-    """The SDK's streams are told from parsed replies."""
-    reply: Any = client.chat.completions.create(**CHAT, stream=stream)
-    areply: Any = await aclient.chat.completions.create(**CHAT, stream=stream)
-
-    assert _sdk.is_stream(reply) is _sdk.is_stream(areply) is stream
-    if stream:
-        reply.close()
-        await areply.close()
+        monkeypatch.setattr(owner, "_process_response", seen)
+    raw = client.chat.completions.with_raw_response.create(**CHAT)
+    stream = client.chat.completions.create(**CHAT, stream=True)
+    astream: Any = await aclient.chat.completions.create(**CHAT, stream=True)
+    assert [
+        one is other for one, other in zip(given, (raw.http_response, stream.response, astream.response), strict=True)
+    ]
+    stream.close()
+    await astream.close()
 
 
 async def test_replace_iterator(client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
     """What a stream yields, by `for` and by `next`, comes out of the iterator that was put in."""
     stream: Any = client.chat.completions.create(**CHAT, stream=True)
     astream: Any = await aclient.chat.completions.create(**CHAT, stream=True)
-    before = stream._iterator
-    theirs, ours = _sdk.replace_iterator(stream, lambda iterator: (f"tapped {chunk.object}" for chunk in iterator))
-    assert (theirs, ours) == (before, stream._iterator)
+    _sdk.replace_iterator(stream, lambda iterator: (f"tapped {chunk.object}" for chunk in iterator))
     assert next(stream) == "tapped chat.completion.chunk"
     assert set(stream) == {"tapped chat.completion.chunk"}
 
@@ -121,25 +114,20 @@ async def test_replace_iterator(client: openai.OpenAI, aclient: openai.AsyncOpen
     _sdk.replace_iterator(astream, tapped)
     assert await astream.__anext__() == "tapped chat.completion.chunk"
     assert {chunk async for chunk in astream} == {"tapped chat.completion.chunk"}
+    _sdk.replace_iterator(object(), tapped)
 
 
-def test_http_response_of(client: openai.OpenAI) -> None:
-    """The HTTP response is found in every raw shape, and not in a parsed reply; its read body is the same bytes."""
-    create = client.chat.completions.create
-    raw = client.chat.completions.with_raw_response.create(**CHAT)
-    spoken = client.audio.speech.create(model="m", input="hi", voice="alloy")
-    plain = client.post("/chat/completions", cast_to=http.Response, body=CHAT)
-    for shape in (raw, spoken, plain):
-        response = _sdk.http_response_of(shape)
-        assert type(response) is http.Response
-        assert _sdk.body_of(response) == response.content
-        assert _sdk.header(response, "x-generation-id")
-        assert _sdk.is_json(response) == (shape is not spoken)
-    assert _sdk.http_response_of(create(**CHAT)) is None
-    with client.chat.completions.with_streaming_response.create(**CHAT) as streamed:
-        response = _sdk.http_response_of(streamed)
-        assert type(response) is http.Response
-        assert _sdk.body_of(response) is None
+async def test_closes_when_raising(fake: FakeOpenRouter, client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
+    """A stream that raises has closed its response by then, or else is of a version that we tap."""
+    fake.default = errors.midstream()
+    stream = client.chat.completions.create(**CHAT, stream=True)
+    astream = await aclient.chat.completions.create(**CHAT, stream=True)
+    with pytest.raises(openai.APIError):
+        list(stream)
+    with pytest.raises(openai.APIError):
+        [chunk async for chunk in astream]
+    assert stream.response.is_closed is _sdk.closes_when_raising(openai.Stream)
+    assert astream.response.is_closed is _sdk.closes_when_raising(openai.AsyncStream)
 
 
 async def test_the_response_takes_hooks(client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
@@ -169,48 +157,10 @@ async def test_the_response_takes_hooks(client: openai.OpenAI, aclient: openai.A
     assert set(called) == {"iter_bytes", "close", "aiter_bytes", "aclose"}
 
 
-async def test_error_chunk(fake: FakeOpenRouter, client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:
-    """The chunk that the SDK throws away when it raises can be had from where it was raised."""
-    fake.default = Answer(midstream_error=errors.midstream().midstream_error, chunks=2, cost=0.25)
-    with pytest.raises(openai.APIError) as caught:
-        list(client.chat.completions.create(**CHAT, stream=True))
-    with pytest.raises(openai.APIError) as acaught:
-        [chunk async for chunk in await aclient.chat.completions.create(**CHAT, stream=True)]
-
-    for exc in (caught.value, acaught.value):
-        chunk: Any = _sdk.error_chunk(exc)
-        assert chunk["usage"]["cost"] == 0.25
-    assert _sdk.error_chunk(ValueError()) is None
-
-
-async def test_is_running() -> None:
-    """A generator, sync or async, is running only while its own code does."""
-    seen: list[bool] = []
-
-    def sync() -> Any:
-        seen.append(_sdk.is_running(made))
-        yield 1
-
-    async def later() -> Any:
-        seen.append(_sdk.is_running(amade))
-        yield 1
-
-    made, amade = sync(), later()
-    next(made)
-    await amade.__anext__()
-    assert (seen, _sdk.is_running(made), _sdk.is_running(amade)) == ([True, True], False, False)
-    made.close()
-    await amade.aclose()
-    assert not _sdk.is_running(iter(()))
-
-
-def test_observed_with_pydantic_1() -> None:
+def test_options_of_pydantic_1() -> None:
     """The SDK runs with pydantic 1 too, whose models are copied in another way and share nothing then either."""
     pydantic_1 = pytest.importorskip("pydantic.v1")
-    options_class = pydantic_1.create_model("Options", post_parser=(Any, None), extra_json=(Any, None), url=(str, "/x"))
-    options, seen = options_class(), []
+    options = pydantic_1.create_model("Options", extra_json=(Any, None), url=(str, "/x"))()
 
-    made: Any = _sdk.observed(options, seen.append, {"usage": {}})
-    assert made.post_parser("parsed") == "parsed"
-    assert (seen, made.extra_json, made.url) == (["parsed"], {"usage": {}}, "/x")
-    assert (options.post_parser, options.extra_json) == (None, None)
+    made: Any = _sdk.options_of(*_sdk.with_extra_json((), {"options": options}, {"usage": {}}))
+    assert (made.extra_json, made.url, options.extra_json) == ({"usage": {}}, "/x", None)

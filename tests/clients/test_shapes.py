@@ -526,7 +526,20 @@ def test_import_order(code: str, script: Callable[[str], list[str]]) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_read_by_iter_raw(stream: bool, client: Any, aclient: Any, telemetry: Telemetry) -> None:
-    """Bytes that are read past us, still encoded, end a call at their end; its usage was not seen."""
+    """Bytes that are read before they are decoded tell the bill all the same, where nothing is encoded."""
+    with client.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:
+        assert list(response.http_response.iter_raw())
+    async with aclient.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:
+        assert [data async for data in response.http_response.aiter_raw()]
+    assert [(call.outcome, call.missing) for call in telemetry.calls] == [("complete", None)] * 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_encoded_bytes_read_by_iter_raw(
+    stream: bool, client: Any, aclient: Any, fake: FakeOpenRouter, telemetry: Telemetry
+) -> None:
+    """Where they are encoded they end a call at their end; its usage was not seen."""
+    fake.default = Answer(headers={"Content-Encoding": "unknown"})
     with client.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:
         assert list(response.http_response.iter_raw())
     async with aclient.chat.completions.with_streaming_response.create(**CHAT, stream=stream) as response:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from or_instrument._calls.reader import Reader
 from or_instrument._content.answered import Answer
 from or_instrument._content.asked import asked
-from or_instrument._content.capture import ContentKeeper
 from or_instrument._content.text import dumps
 from or_instrument._records import Content
 
@@ -506,10 +506,10 @@ def test_raw_events_are_read_across_reads() -> None:
     )
     for size in (1, 7, 1000):
         seen: list[object] = []
-        keeper = ContentKeeper(seen.append)
+        reader = Reader(see=seen.append)
         data = body.encode()
         for start in range(0, len(data), size):
-            keeper.feed(data[start : start + size])
+            reader.feed(data[start : start + size])
 
         assert seen == events
 

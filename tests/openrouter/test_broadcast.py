@@ -62,7 +62,7 @@ def test_calls_without_a_generation_id_have_no_link(
 ) -> None:
     """A reply that names no generation has none to link to."""
     telemetry = instrumented(broadcast="link")
-    fake.script(Answer(json_body={"id": "chatcmpl-1", "choices": []}))
+    fake.script(Answer(json_body={"id": "chatcmpl-1", "choices": []}, headers={"X-Generation-Id": ""}))
     client.chat.completions.create(**ASK)
     assert telemetry.spans()[0].links == ()
 

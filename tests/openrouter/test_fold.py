@@ -11,7 +11,8 @@ from openai import BaseModel
 from openai.types.chat import ChatCompletionChunk
 
 from or_instrument import Failure, Reply, Usage
-from or_instrument._openrouter.fold import fold
+from or_instrument._openrouter.fold import Fold, fold
+from or_instrument._openrouter.headers import Headers
 
 HEAD = {"id": "gen-1", "model": "acme/large", "provider": "Acme AI"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5}
@@ -281,5 +282,8 @@ def test_a_body_split_over_chunks_folds_like_the_whole(bodies: list[dict[str, An
 def test_what_is_known_besides_the_chunks_has_the_last_word(chunks: list[object]) -> None:
     """A failure that an exception told of, and what the headers said, stand whatever the chunks say."""
     known = Failure("429", status_code=429)
-    told = fold(chunks, known, "gen-1", "HIT")
-    assert told == fold(chunks)._replace(failure=known, generation_id="gen-1", cache_status="HIT")
+    told = Fold()
+    for chunk_ in chunks:
+        told.see(chunk_)
+    headers = Headers("gen-1", "HIT", 429)
+    assert told.reply(known, headers) == fold(chunks)._replace(failure=known, **headers._asdict())

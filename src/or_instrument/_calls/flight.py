@@ -5,19 +5,29 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
-from typing import Final
+from typing import Final, Protocol
 
+from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._content.capture import Collector
-from or_instrument._openrouter.fold import fold
-from or_instrument._records import Call, Failure, Outcome, Reply, Request, Sink
+from or_instrument._records import Call, Content, Failure, Outcome, Reply, Request, Sink
 
 _ids: Final = itertools.count(1)
 _live: dict[int, weakref.ref[Flight]] = {}
-_FEW: Final = 16
+_LET_GO: Final = frozenset(("closed", "abandoned", "cancelled"))
+_SEVERAL: Final = "gen_ai.request.choice.count"
+
+
+class Collector(Protocol):
+    """Collects what one call says, where its content is captured."""
+
+    def see(self, body: object) -> None:
+        """Take in a body, a chunk or an event; raises nothing."""
+
+    def content(self, call: Call) -> Content | None:
+        """Return what the finished call said, `None` where it must not be shown."""
 
 
 class Flight:
@@ -34,16 +44,15 @@ class Flight:
         "_open",
         "_put_off",
         "_sinks",
-        "cache_status",
-        "chunks",
         "closing",
         "collector",
         "context",
+        "cut",
         "first_chunk_at",
-        "generation_id",
         "id",
         "last_read_at",
         "on_end",
+        "reader",
         "request",
         "started_ns",
     )
@@ -60,13 +69,14 @@ class Flight:
         self.request = request
         self.context = context
         self.collector = collector
-        self.chunks: Callable[[], Iterable[object]] = tuple
+        several = request.operation == "text_completion" or _SEVERAL in request.parameters
+        self.reader = Reader(several=several, see=None if collector is None else collector.see)
         self.on_end: Callable[[], None] | None = None
-        self.generation_id: str | None = None
-        self.cache_status: str | None = None
         self.first_chunk_at: float | None = None
         self.last_read_at: float | None = None
         self.closing = False
+        self.cut: Failure | None = None
+        """What cut the answer off, where its reader is still to tell."""
         self._put_off: tuple[Outcome, Failure | None] | None = None
         self._sinks = sinks
         self._amend = amend
@@ -81,12 +91,46 @@ class Flight:
         """Whether no end has been seen."""
         return bool(self._open)
 
-    def finish(self, outcome: Outcome, failure: Failure | None = None, *, at_last_read: bool = False) -> None:
-        """End the call, unless it has ended: fold what was answered and hand the `Call` to every sink."""
+    def read(self, data: bytes) -> None:
+        """See the next bytes of the answer, up to the first event of a stream."""
+        self.last_read_at = perf_counter()
+        self._shielded(self.reader.feed, data)
+        if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
+            self.first_chunk_at = self.last_read_at
+
+    def feed(self, data: bytes) -> None:
+        """See bytes of the answer after its first event."""
+        try:
+            self.reader.kept.feed(data)  # type: ignore[union-attr]
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading a stream", exc)
+
+    def answered(self, body: bytes) -> None:
+        """End the call with an answer that is in memory."""
+        self.last_read_at = perf_counter()
+        self._shielded(self.reader.read, body)
+        if self.request.stream and self.reader.has_event:
+            self.first_chunk_at = self.last_read_at
+        self.finish("complete")
+
+    def finish(
+        self,
+        outcome: Outcome,
+        failure: Failure | None = None,
+        *,
+        otherwise: Failure | None = None,
+        at_last_read: bool = False,
+    ) -> None:
+        """End the call, unless it has ended: fold what was answered and hand the `Call` to every sink.
+
+        A `failure` goes before the one that the answer itself tells of, which goes before the one `otherwise`.
+        """
         try:
             self._open.pop()
         except IndexError:
             return
+        if self.cut is not None and outcome in _LET_GO:
+            outcome, otherwise = "error", self.cut
         ended = perf_counter()
         _live.pop(self.id, None)
         if at_last_read:
@@ -95,9 +139,9 @@ class Flight:
             # Let go of it as well: what it belongs to holds this flight, and a cycle is work for the collector.
             on_end, self.on_end = self.on_end, None
             on_end()
-        call = self._call(outcome, self._reply(failure), ended - self._began)
+        call = self._call(outcome, self._reply(failure, otherwise), ended - self._began)
         if self.collector is not None:
-            call = call._replace(content=self.collector.content(call, self.chunks))
+            call = call._replace(content=self.collector.content(call))
             self.collector = None
         if self._amend is not None:
             call = self._amended(call, self._amend)
@@ -127,12 +171,19 @@ class Flight:
         if self._open:
             self.put_off("abandoned")
 
-    def _reply(self, failure: Failure | None) -> Reply:
+    def _reply(self, failure: Failure | None, otherwise: Failure | None) -> Reply:
         try:
-            return fold(self.chunks(), failure, self.generation_id, self.cache_status)
+            reply = self.reader.reply(failure)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("reading a reply", exc)
-            return Reply(failure=failure, generation_id=self.generation_id, cache_status=self.cache_status)
+            reply = Reply(None, None, None, (), (), None, None, failure, *self.reader.headers)
+        return reply if otherwise is None or reply.failure is not None else reply._replace(failure=otherwise)
+
+    def _shielded(self, read: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            read(data)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading an answer", exc)
 
     def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
         try:
@@ -142,6 +193,9 @@ class Flight:
             return call
 
     def _call(self, outcome: Outcome, reply: Reply, duration: float) -> Call:
+        if outcome in _LET_GO and self.reader.is_ended:
+            # All of the answer had arrived, whether or not the user looked at each chunk.
+            outcome = "complete"
         if reply.failure is not None and outcome == "complete":
             outcome = "error"
         first = self.first_chunk_at
@@ -156,11 +210,6 @@ class Flight:
             missing(reply, outcome),
             self.context,
         )
-
-
-def are_many_open() -> bool:
-    """Whether so many calls are on their way that what each of them keeps counts."""
-    return len(_live) > _FEW
 
 
 def new_id() -> int:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from or_instrument._calls.shield import report
 from or_instrument._content.answered import Answer
 from or_instrument._content.asked import asked
 from or_instrument._content.text import Item, Redact, fit, plain, redacted
-from or_instrument._openrouter.events import EventKeeper, event_data
 from or_instrument._records import Call, Content
-
-_LINE_LIMIT = 4 * 1024 * 1024
 
 
 class Capture:
@@ -48,50 +45,28 @@ class Capture:
 class Collector:
     """Collects what one call says."""
 
-    __slots__ = ("_answer", "_asked", "_is_streamed", "_shown")
+    __slots__ = ("_answer", "_asked", "_shown")
 
     def __init__(self, asked_: Content, shown: Callable[[Content], Content | None]) -> None:
         self._asked = asked_
         self._answer = Answer()
-        self._is_streamed = False
         self._shown = shown
 
     def see(self, chunk: object) -> None:
-        """Take in a chunk as it passes; never raises."""
-        self._is_streamed = True
+        """Take in a body, a chunk or an event as it passes; never raises."""
         try:
             self._answer.see(chunk)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("capturing a chunk", exc)
 
-    def content(self, call: Call, chunks: Callable[[], Iterable[object]]) -> Content | None:
-        """Return what a finished call said, `None` where it must not be shown; `chunks` gives a reply not seen yet."""
+    def content(self, call: Call) -> Content | None:
+        """Return what a finished call said, `None` where it must not be shown."""
         try:
-            if not self._is_streamed:
-                for chunk in chunks():
-                    self._answer.see(chunk)
             said = self._answer.messages(call.reply.finish_reasons, failed=call.outcome == "error")
             return self._shown(self._asked._replace(output_messages=said))
         except Exception as exc:  # noqa: BLE001 - the shield
             report("capturing content", exc)
             return None
-
-
-class ContentKeeper(EventKeeper):
-    """Keeps the last events of a stream that is read raw, and shows each event to `see` as it passes."""
-
-    def __init__(self, see: Callable[[object], None]) -> None:
-        super().__init__()
-        self._see = see
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        """Take in the next bytes."""
-        super().feed(data)
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest if len(rest) <= _LINE_LIMIT else b""
-        for chunk in event_data(lines):
-            self._see(chunk)
 
 
 def _redacted(listed: tuple[Mapping[str, object], ...], redact: Redact) -> tuple[Item, ...]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
-from typing import Any, Final
+from typing import Final
 
 from or_instrument._calls.flight import abandon_all, deliver, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, PerProcess, Worker, new_condition
-from or_instrument._clients.target import Target, sync_client, target_of
+from or_instrument._clients.target import Target, sync_client
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import Attempts, Question, generation_question, get
 from or_instrument._openrouter.account import recovered_reply
@@ -115,11 +115,14 @@ class Lookups:
         self._worker = Worker("or_instrument-lookup", self._ask_due)
         self._first = Once()
 
-    def sink(self, client: Any, options: Any, sinks: Sequence[Sink]) -> Sink:
-        """Return the last sink of a call: it has the call looked up, and `sinks` told, where it is pending."""
+    def sink(self, whom: Callable[[], Target], sinks: Sequence[Sink]) -> Sink:
+        """Return the last sink of a call: it has the call looked up, and `sinks` told, where it is pending.
+
+        `whom` says whom to ask; it is asked for while the call begins.
+        """
         self._start()
         try:
-            target = target_of(client, options)
+            target = whom()
         except Exception as exc:  # noqa: BLE001 - the shield
             report("noting whom to ask about a call", exc)
             target = _NOBODY

@@ -1,123 +1,31 @@
-"""Keeps of a body that somebody else reads what its usage needs: all of a JSON body, the last events of a stream.
+"""Reads the bytes of a body: server-sent events, or JSON.
 
-Of a stream that the SDK decodes it keeps nothing, but tells which of the decoded chunks are worth keeping.
+A JSON text above 64 KiB is not parsed: its head and its tail tell who answered, and the bill, which stands near the
+end. Events are those of https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from codecs import BOM_UTF8
+from collections.abc import Iterator
 from typing import Final
 
-_JSON_LIMIT: Final = 4 * 1024 * 1024
-_EVENT_LIMIT: Final = 4 * 1024 * 1024
-_TRIM_AT: Final = 4096
-_EVENTS_KEPT: Final = 3
+LIMIT: Final = 64 * 1024
+"""How many bytes are kept and parsed whole."""
+_HEAD: Final = 4 * 1024
+_TAIL: Final = 28 * 1024
+_BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
-_DATA_LINE: Final = b"\ndata:"
-_CHOICES: Final = b'"choices":['
-_USAGE: Final = b'"usage":'
-_NO_USAGE: Final = b'"usage":null'
-_FINISHED: Final = b'_reason":"'
-_CARRIED: Final = max(map(len, (_CHOICES, _USAGE, _FINISHED))) - 1
-
-
-class JSONKeeper:
-    """Keeps a JSON body whole, up to a bound of 4 MiB."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    @property
-    def has_data(self) -> bool:
-        """Whether any byte has passed."""
-        return self._size > 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the body was small enough to be kept."""
-        return self._size <= _JSON_LIMIT
-
-    def feed(self, data: bytes) -> None:
-        """Take in the next bytes."""
-        self._size += len(data)
-        if self._size <= _JSON_LIMIT:
-            self._parts.append(data)
-        else:
-            self._parts.clear()
-
-    def chunks(self) -> list[object]:
-        """Return the body in a list of its own."""
-        return parse_json(b"".join(self._parts))
-
-
-class EventKeeper:
-    """Keeps the last events of a server-sent event stream: the usage is in the last one or two."""
-
-    is_whole = True
-
-    def __init__(self) -> None:
-        self._tail = bytearray(b"\n")
-        self._trim_at = _TRIM_AT
-        self.has_data = False
-
-    def feed(self, data: bytes) -> None:
-        """Take in the next bytes, and let go of events that are no longer among the last."""
-        self._tail += data
-        self.has_data = self.has_data or _DATA_LINE in self._tail
-        if len(self._tail) > self._trim_at:
-            self._trim()
-
-    def chunks(self) -> list[object]:
-        """Return the last events' data, oldest first; comments, `[DONE]` and broken events are left out."""
-        return event_data(bytes(self._tail).splitlines())
-
-    def _trim(self) -> None:
-        # A line break inside a JSON string is escaped, so only the start of an event can match.
-        cut = len(self._tail)
-        for _ in range(_EVENTS_KEPT + 1):
-            cut = self._tail.rfind(_DATA_LINE, 0, max(cut, 0))
-        if cut > 0:
-            del self._tail[:cut]
-        elif len(self._tail) > _EVENT_LIMIT:
-            self._tail = bytearray(b"\n")
-        # Searching again only after as much again has come keeps the work linear in the stream's length.
-        self._trim_at = max(_TRIM_AT, 2 * len(self._tail))
-
-
-class Telltale:
-    """Tells from the bytes of a chat stream whether they bring mere text, so that no chunk before them is needed.
-
-    They do where they hold a choice, as OpenRouter writes one: without spaces, and neither they nor any bytes before
-    hold usage or a finish reason. A stream that is written in another way, or of other events, brings no text.
-    """
-
-    __slots__ = ("_carried", "_has_told")
-
-    def __init__(self) -> None:
-        self._carried = b""
-        self._has_told = False
-
-    def is_text(self, data: bytes) -> bool:
-        """Take in the next bytes; return whether they bring text."""
-        if self._has_told:
-            return False
-        seen = self._carried + data if self._carried else data
-        # What is looked for may be cut in two, though not by a read that ends with an event.
-        self._carried = b"" if seen[-1:] == b"\n" else seen[-_CARRIED:]
-        # What is not there is found missing in half the time by rfind.
-        self._has_told = seen.rfind(_FINISHED) >= 0 or (seen.rfind(_USAGE) >= 0 and _has_usage(seen))
-        return not self._has_told and seen.find(_CHOICES) >= 0
-
-
-def _has_usage(seen: bytes) -> bool:
-    return seen.count(_USAGE) > seen.count(_NO_USAGE)
-
-
-def event_data(lines: Iterable[bytes]) -> list[object]:
-    """Return the parsed data of each event among the lines of a stream; what is no data, or broken, is left out."""
-    return [chunk for line in lines if line.startswith(_DATA) for chunk in parse_json(line[len(_DATA) :])]
+_DONE: Final = b"[DONE]"
+_TELLING: Final = re.compile(rb'"(?:usage|error)"(?!\s*:\s*null)')
+_FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
+# A key whose value may be large: what stands before it is at the top of the object.
+_LARGE: Final = re.compile(r',\s*"(?:choices|data|output|embeddings|images|results|content|instructions|tools)"\s*:')
+_AFTER_LARGE: Final = re.compile(r'[\]}"]\s*,\s*(?=")')
+_TRIES: Final = 9
+_decoder: Final = json.JSONDecoder()
 
 
 def parse_json(text: bytes) -> list[object]:
@@ -126,3 +34,118 @@ def parse_json(text: bytes) -> list[object]:
         return [json.loads(text)]
     except (ValueError, RecursionError):
         return []
+
+
+def with_line_feeds(text: bytes) -> bytes:
+    """Return a text with each of the three line ends that events may have as a line feed."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
+def events(block: bytes) -> Iterator[bytes]:
+    """Yield the data of each event of a block of whole ones, in their order; comments have none."""
+    for event in block.split(_BLANK_LINE):
+        lines = [line[len(_DATA) :] for line in event.split(b"\n") if line.startswith(_DATA)]
+        if lines:
+            yield b"\n".join(lines).strip()
+
+
+def is_done(data: bytes) -> bool:
+    """Return whether the data of an event is the mark that ends a stream."""
+    return data.startswith(_DONE)
+
+
+def tells(block: bytes) -> bool:
+    """Return whether there is a usage object or an error in a block: a name in quotes, whose value is not null.
+
+    Inside a text the quotes would be escaped.
+    """
+    return _TELLING.search(block) is not None
+
+
+def telling(block: bytes, last: int) -> bytes:
+    """Return of a block of many events those with usage, an error or a finish reason, and the `last` few."""
+    start = tail_start(block, last)
+    kept, end = [], 0
+    for pattern in (_TELLING, _FINISHED):
+        for found in pattern.finditer(block, 0, start):
+            if found.start() >= end:
+                begin = block.rfind(_BLANK_LINE, 0, found.start()) + len(_BLANK_LINE)
+                end = block.find(_BLANK_LINE, found.start()) + len(_BLANK_LINE)
+                kept.append((max(begin, 0), end))
+        end = 0
+    return b"".join([block[begin:end] for begin, end in sorted(set(kept))]) + block[start:]
+
+
+def tail_start(block: bytes, last: int) -> int:
+    """Return where the last few events of a block begin."""
+    start = len(block) - len(_BLANK_LINE)
+    for _ in range(last):
+        start = block.rfind(_BLANK_LINE, 0, max(start, 0))
+    return start + len(_BLANK_LINE) if start >= 0 else 0
+
+
+class Excerpt:
+    """A JSON text while it comes in: whole up to 64 KiB, above that its head and its tail."""
+
+    __slots__ = ("_limit", "_text", "is_whole")
+
+    def __init__(self, limit: int | None = LIMIT) -> None:
+        self._text = bytearray()
+        self.is_whole = True
+        self._limit = limit
+
+    def add(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        if self._limit is None or len(self._text) + len(data) <= self._limit:
+            self._text += data
+            return
+        self._text += data[: max(_HEAD - len(self._text), 0)]
+        self._text += data[-_TAIL:]
+        del self._text[_HEAD:-_TAIL]
+        self.is_whole = False
+
+    def bodies(self) -> list[object]:
+        """Return what it says: one value, or what its head and its tail say."""
+        text = bytes(self._text)
+        return parse_json(_without_bom(text)) if self.is_whole else parse_ends(text[:_HEAD], text[_HEAD:])
+
+
+def parse_body(text: bytes, limit: int | None = LIMIT) -> list[object]:
+    """Return what a JSON text in memory says: one value, or, above the limit, what its head and its tail say."""
+    is_whole = limit is None or len(text) <= limit
+    return parse_json(_without_bom(text)) if is_whole else parse_ends(text[:_HEAD], text[-_TAIL:])
+
+
+def _without_bom(text: bytes) -> bytes:
+    return text[len(BOM_UTF8) :] if text.startswith(BOM_UTF8) else text
+
+
+def parse_ends(head: bytes, tail: bytes) -> list[object]:
+    """Return the fields at the top of an object of which only the head and the tail are known."""
+    finish = {name.decode(): reason.decode(errors="replace") for name, reason in _FINISHED.findall(head + tail)}
+    said = [_head_fields(head.decode(errors="replace")), _tail_fields(tail.decode(errors="replace"))]
+    return [*([{"choices": [finish]}] if finish else []), *[fields for fields in said if fields is not None]]
+
+
+def _head_fields(head: str) -> object:
+    found = _LARGE.search(head)
+    for close in ("}", "}}") if found else ():
+        try:
+            return json.loads(head[: found.start()] + close)  # type: ignore[union-attr]
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _tail_fields(tail: str) -> object:
+    # What follows the last large value up to the end of the object is an object itself, once it is opened.
+    usage = tail.rfind('"usage"')
+    before = [found.end() for found in _AFTER_LARGE.finditer(tail, 0, usage if usage >= 0 else len(tail))]
+    for start in (*before[:-_TRIES:-1], *((usage,) if usage >= 0 else ())):
+        try:
+            fields, end = _decoder.raw_decode("{" + tail[start:])
+        except (ValueError, RecursionError):
+            continue
+        if not tail[start + end - 1 :].strip("} \r\n\t"):
+            return fields
+    return None

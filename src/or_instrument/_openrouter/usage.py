@@ -9,7 +9,7 @@ from the cache and what was written to it. What cannot be read is left out, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias, Union
 
 from or_instrument._openrouter.values import amount, count, fields, flag
 from or_instrument._records import Usage
@@ -120,3 +120,21 @@ def _read(source: Mapping[str, object], tree: _Tree, known: list[object], detail
                 details[place] = units
         else:
             _read(fields(value), place, known, details)  # type: ignore[arg-type]
+
+
+def merge(former: Usage, later: Usage | None) -> Usage:
+    """Return what two usage objects of one stream tell together, field by field.
+
+    What the later one leaves out erases nothing, and its 0 replaces no number: services send the tokens first and the
+    cost next, or close with an empty object.
+    """
+    if later is None:
+        return former
+    told = [_later(*pair) for pair in zip(former[: len(_READERS)], later[: len(_READERS)], strict=True)]
+    return former._replace(**dict(zip(Usage._fields, told, strict=False)), details={**former.details, **later.details})
+
+
+def _later(former: object, later: object) -> Any:
+    if later is None:
+        return former
+    return later if later or former is None or isinstance(later, bool) else former

@@ -125,6 +125,8 @@ def end_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, Attribut
     failure = reply.failure
     if failure is not None:
         attributes.update(_named(names.FAILURE_ATTRIBUTES, failure))
+        if reply.status_code is not None:
+            attributes[names.HTTP_STATUS] = reply.status_code
     if request.stream:
         attributes[names.STREAM_OUTCOME] = outcome
         if first_chunk_s is not None:
@@ -160,7 +162,7 @@ def describe(failure: Failure) -> str:
 
 def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, AttributeValue]:
     # Taken apart at once: to ask a named tuple for each field by its name takes twice as long.
-    id_, model, served_by, reasons, native_reasons, tier, usage, _, generation_id, cache_status = reply
+    id_, model, served_by, reasons, native_reasons, tier, usage, _, generation_id, cache_status, _ = reply
     # First of all, since Jaeger shows the first few.
     spend = None if usage is None else usage.spend
     attributes: dict[str, AttributeValue] = {} if spend is None else dict.fromkeys(spend_names, spend)

@@ -1,0 +1,79 @@
+"""Sees how one call comes back: the response that its client goes on with, or what was raised in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.response import ResponseHooks, body_of
+from or_instrument._calls.shield import report
+from or_instrument._openrouter.events import parse_json
+from or_instrument._openrouter.failure import failure_of_exception
+from or_instrument._openrouter.headers import read_headers
+from or_instrument._openrouter.values import get
+
+
+class Exchange:
+    """One flight and its answer, a response in the manner of httpx; none of its methods raises."""
+
+    __slots__ = ("_flight", "_look_inside", "is_awaited")
+
+    def __init__(self, flight: Flight, look_inside: Callable[[Any], Any] | None = None) -> None:
+        self._flight = flight
+        self._look_inside = look_inside
+        self.is_awaited = True
+        """Until the response is there, or something was raised."""
+
+    def answered(self, response: Any) -> None:
+        """See the response: one in memory ends the call, any other when it has been read, closed or dropped."""
+        flight, self.is_awaited = self._flight, False
+        try:
+            if self._look_inside is not None:
+                self._look(self._look_inside)
+            flight.reader.headers = read_headers(response.status_code, response.headers)
+            body = body_of(response)
+            if body is None:
+                ResponseHooks(response, flight)
+            else:
+                flight.answered(body)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("observing a response", exc)
+
+    def returned(self) -> None:
+        """See that the call is over; a client may have answered it without any response."""
+        if self.is_awaited:
+            self.is_awaited = False
+            self._flight.finish("complete")
+
+    def raised(self, exc: BaseException) -> None:
+        """See an exception in flight; a cancelled call is one like any other."""
+        flight, self.is_awaited = self._flight, False
+        if not flight.is_open:
+            return
+        try:
+            error_type = None
+            response = getattr(exc, "response", None)
+            if response is not None:
+                error_type = self._refused(response)
+            # A coroutine that is being destroyed may be so by the garbage collector.
+            end = flight.put_off if isinstance(exc, GeneratorExit) else flight.finish
+            end("error", failure_of_exception(exc, error_type))
+        except Exception as error:  # noqa: BLE001 - the shield
+            report("observing an exception", error)
+
+    def _refused(self, response: Any) -> object:
+        reader = self._flight.reader
+        reader.headers = read_headers(response.status_code, response.headers)
+        body = body_of(response)
+        if body is None:
+            return None
+        reader.read(body)
+        said = parse_json(body)
+        return get(said[0], "error_type") if said else None
+
+    def _look(self, look_inside: Callable[[Any], Any]) -> None:
+        try:
+            self._flight.context = look_inside(self._flight.context)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("looking for another instrumentation's span", exc)

@@ -1,0 +1,117 @@
+"""Reads an answer's bytes as they pass, and keeps what the bill needs of them, bounded however long the answer is.
+
+What a body is shows its first byte, whatever its content type says: JSON answers calls that asked for a stream, events
+those that did not, and either is sent as `text/plain`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from or_instrument._openrouter.events import LIMIT, Excerpt, parse_body
+from or_instrument._openrouter.fold import Fold
+from or_instrument._openrouter.headers import NO_HEADERS, Headers
+from or_instrument._openrouter.stream import Events, See
+from or_instrument._records import Failure, Reply
+
+_BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
+_EVENT_STARTS: Final = b":deir"
+"""A comment, or one of the fields data, event, id, retry."""
+
+
+class Reader:
+    """Reads one answer."""
+
+    __slots__ = ("_fold", "_see", "_several", "headers", "kept")
+
+    def __init__(self, *, several: bool = False, see: See | None = None) -> None:
+        self._fold = Fold()
+        self._several = several
+        self._see = see
+        self.headers: Headers = NO_HEADERS
+        self.kept: Kept | None = None
+        """What its bytes turned out to be; `None` until the first that is not blank."""
+
+    @property
+    def has_event(self) -> bool:
+        """Whether the first event of a stream has passed."""
+        return type(self.kept) is Events and not self.kept.is_new
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the answer, as far as it has been read, says that it is at its end; after `reply`, all of it."""
+        return self._fold.is_ended
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        if self.kept is None:
+            self.kept = self._kind(data)
+        if self.kept is not None:
+            self.kept.feed(data)
+
+    def read(self, body: bytes) -> None:
+        """Take in a whole body that is in memory, without a copy of it."""
+        self.kept = kept = self._kind(body)
+        if isinstance(kept, Body):
+            kept.show(parse_body(body, limit=LIMIT if self._see is None else None))
+        elif kept is not None:
+            kept.feed(body)
+
+    def reply(self, failure: Failure | None = None) -> Reply:
+        """Return what was answered; a failure that was seen from outside goes before the one that the answer tells."""
+        if self.kept is not None:
+            self.kept.settle()
+        return self._fold.reply(failure, self.headers)
+
+    def _kind(self, data: bytes) -> Kept | None:
+        first = data[:LIMIT].lstrip(_BLANKS)[:1]
+        if not first:
+            return None
+        if first == b"{":
+            return Body(self._fold, self._see)
+        return Events(self._fold, several=self._several, see=self._see) if first in _EVENT_STARTS else Nothing()
+
+
+class Nothing:
+    """Bytes of a kind that tells no bill: speech, a list."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> None:
+        """Let them pass."""
+
+    def settle(self) -> None:
+        """Find nothing."""
+
+
+class Body:
+    """A JSON body that comes in pieces."""
+
+    __slots__ = ("_excerpt", "_fold", "_see")
+
+    def __init__(self, fold: Fold, see: See | None) -> None:
+        self._fold = fold
+        self._see = see
+        self._excerpt = Excerpt(LIMIT if see is None else None)
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        self._excerpt.add(data)
+
+    def settle(self) -> None:
+        """Read it, where it has come to its end."""
+        excerpt, self._excerpt = self._excerpt, Excerpt()
+        self.show(excerpt.bodies())
+        # The ends of a large one show what they show, also where there is more to come.
+        self._fold.is_ended = self._fold.is_ended and excerpt.is_whole
+
+    def show(self, bodies: list[object]) -> None:
+        """Take in what it says."""
+        for body in bodies:
+            self._fold.see(body)
+            self._fold.is_ended = True
+            if self._see is not None:
+                self._see(body)
+
+
+Kept: TypeAlias = Events | Body | Nothing

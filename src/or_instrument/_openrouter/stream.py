@@ -1,0 +1,150 @@
+"""Keeps of server-sent events, as their bytes pass, what a bill needs: bounded, however long the stream is.
+
+Who answers (the first event), each event with usage or an error, each with a finish reason where several choices were
+asked for, and the last few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from or_instrument._openrouter.events import (
+    LIMIT,
+    Excerpt,
+    events,
+    is_done,
+    parse_body,
+    tail_start,
+    telling,
+    tells,
+    with_line_feeds,
+)
+from or_instrument._openrouter.fold import Fold
+
+See: TypeAlias = Callable[[object], None]
+"""Is shown each body, chunk or event, parsed."""
+
+_ENDS: Final = (b"\n\n", b"\r\n\r\n")
+_BLANK_LINE: Final = b"\n\n"
+_DATA: Final = b"data:"
+_USAGE: Final = b'"usage"'
+_ERROR: Final = b'"error"'
+_REASON: Final = b'_reason"'
+_LONG: Final = 4 * 1024
+_LAST: Final = 3
+
+
+class Events:
+    """A stream of events; most reads bring whole ones that tell nothing of a bill, and are only kept as the last."""
+
+    __slots__ = ("_before", "_fold", "_held", "_is_quick", "_is_watched", "_large", "_last", "_rest", "_see", "is_new")
+
+    def __init__(self, fold: Fold, *, several: bool = False, see: See | None = None) -> None:
+        self._fold = fold
+        self._see = see
+        self._is_watched = several
+        self._before = self._last = b""
+        self._rest: bytearray | None = None
+        self._held = b""
+        self._large: Excerpt | None = None
+        self._is_quick = False
+        self.is_new = True
+        """Until the first event has passed."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        # The two searches are nearly all that a chunk of a long stream costs.
+        if self._is_quick and _USAGE not in data and _ERROR not in data and data.endswith(_ENDS) and len(data) <= _LONG:
+            self._before = self._last
+            self._last = data
+        else:
+            self._take(data)
+
+    def settle(self) -> None:
+        """Read what has been kept: the last events, and one that has not come whole."""
+        self._flush()
+        if self._large is not None:
+            self._show_large()
+        if self._rest is not None:
+            rest, self._rest = bytes(self._rest), None
+            self._show(rest)
+
+    def _take(self, data: bytes) -> None:
+        data = self._normal(data)
+        if self._large is not None:
+            data = self._grow(self._large, data)
+        if self._rest is not None:
+            searched = max(len(self._rest) - 1, 0)
+            self._rest += data
+        else:
+            searched, self._rest = 0, bytearray(data)
+        end = self._rest.rfind(_BLANK_LINE, searched)
+        if end >= 0:
+            block = bytes(self._rest[: end + len(_BLANK_LINE)])
+            del self._rest[: len(block)]
+            self._take_block(block)
+        if len(self._rest) > LIMIT and self._see is None:
+            self._large = Excerpt()
+            self._large.add(bytes(self._rest).partition(_DATA)[2])
+            self._rest = None
+        self._rest = self._rest or None
+        busy = self._rest is not None or self._large is not None or self._held or self.is_new
+        self._is_quick = not (busy or self._is_watched or self._see is not None)
+
+    def _normal(self, data: bytes) -> bytes:
+        # A carriage return may be half of a line end.
+        if self._held or b"\r" in data:
+            data, self._held = self._held + data, b""
+            if data.endswith(b"\r"):
+                data, self._held = data[:-1], b"\r"
+        return with_line_feeds(data)
+
+    def _take_block(self, block: bytes) -> None:
+        if self.is_new:
+            self._begin(block)
+        if self._see is not None or tells(block) or (self._is_watched and _REASON in block):
+            self._flush()
+            self._show(block if self._see is not None or len(block) <= LIMIT else telling(block, _LAST))
+        else:
+            self._before = self._last
+            self._last = block if len(block) <= _LONG else block[tail_start(block, _LAST) :]
+
+    def _begin(self, block: bytes) -> None:
+        data = next(events(block), None)
+        if data is not None:
+            self.is_new = False
+            for body in parse_body(data):
+                self._fold.see(body)
+
+    def _flush(self) -> None:
+        before, last, self._before, self._last = self._before, self._last, b"", b""
+        self._show(with_line_feeds(before + last))
+
+    def _show(self, block: bytes) -> None:
+        for data in events(block):
+            if is_done(data):
+                self._fold.is_ended = True
+            else:
+                self._show_all(parse_body(data) if self._see is None else parse_body(data, limit=None))
+
+    def _grow(self, large: Excerpt, data: bytes) -> bytes:
+        """Add to an event in transit that is too large to be parsed; return what follows its end."""
+        end = data.find(_BLANK_LINE)
+        large.add(data if end < 0 else data[:end])
+        if end < 0:
+            return b""
+        self._show_large()
+        return data[end + len(_BLANK_LINE) :]
+
+    def _show_large(self) -> None:
+        large, self._large = self._large, None
+        if large is not None:
+            self._flush()
+            self._show_all(large.bodies())
+
+    def _show_all(self, bodies: list[object]) -> None:
+        for body in bodies:
+            self._fold.see(body)
+            if self._see is not None:
+                self._see(body)

@@ -1,0 +1,192 @@
+"""Facts about the reader of an answer: one record, however its bytes are cut, and bounded however many they are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from or_instrument import Reply
+from or_instrument._calls.reader import Reader
+
+WIRE = Path(__file__).parent.parent / "wire"
+BODIES = {path.stem: json.loads(path.read_text(encoding="utf-8"))["body"].encode() for path in WIRE.glob("*.json")}
+WHO: Any = {"id": "gen-1", "model": "acme/large", "provider": "Acme"}
+USAGE: Any = {"prompt_tokens": 194, "completion_tokens": 25, "cost": 0.0012, "is_byok": False}
+
+
+def text(content: str = "x", reason: str | None = None, index: int = 0, **more: Any) -> dict[str, Any]:
+    """Return a chunk of a chat stream."""
+    choice = {"index": index, "delta": {"content": content}, "finish_reason": reason, "native_finish_reason": reason}
+    return {**WHO, "choices": [choice], **more}
+
+
+def sse(*chunks: Any, end: str = "\n", done: bool = True, spaces: bool = False) -> bytes:
+    """Return a stream of these chunks."""
+    separators = (", ", ": ") if spaces else (",", ":")
+    lines = [f"data: {json.dumps(chunk, separators=separators, ensure_ascii=False)}" for chunk in chunks]
+    return "".join(f"{line}{end}{end}" for line in [*lines, *(["data: [DONE]"] if done else [])]).encode()
+
+
+def read(parts: Iterable[bytes], *, several: bool = False) -> tuple[Reply, bool]:
+    """Return the reply that bytes tell, and whether they said that they are at their end."""
+    reader = Reader(several=several)
+    for part in parts:
+        reader.feed(part)
+    return reader.reply(), reader.is_ended
+
+
+def whole(body: bytes, *, several: bool = False) -> tuple[Reply, bool]:
+    """Return what a body in memory tells."""
+    reader = Reader(several=several)
+    reader.read(body)
+    return reader.reply(), reader.is_ended
+
+
+def pieces(body: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """Return a body cut at these places."""
+    places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    return [body[start:end] for start, end in pairwise(places)]
+
+
+STREAM = sse(text("ä"), text("b", "stop"), text("", "stop", usage=USAGE))
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_every_split_in_two_tells_the_same(body: bytes) -> None:
+    """Inside a UTF-8 sequence, a name, a line end: wherever a real exchange is cut, one record comes of it."""
+    expected = whole(body)
+    assert all(read([body[:cut], body[cut:]]) == expected for cut in range(1, len(body)))
+
+
+@given(st.sampled_from(sorted(BODIES)), st.lists(st.integers(0, 1 << 20), max_size=40), st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=150, deadline=None)
+def test_any_split_in_many_tells_the_same(name: str, cuts: list[int], end: str) -> None:
+    """Likewise in many pieces, with either line end."""
+    body = BODIES[name].replace(b"\n", end.encode())
+    assert read(pieces(body, cuts)) == whole(BODIES[name])
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_byte_by_byte(body: bytes) -> None:
+    """The smallest reads there are."""
+    assert read(body[at : at + 1] for at in range(len(body))) == whole(body)
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 6, 12, 500])
+def test_usage_is_found_wherever_it_is(after: int) -> None:
+    """However many events follow it."""
+    reply, _ = read([sse(chunk, done=False) for chunk in (text(), text("", "stop", usage=USAGE), *[text("")] * after)])
+    assert (reply.usage and reply.usage.cost, reply.finish_reasons) == (0.0012, ("stop",))
+
+
+@pytest.mark.parametrize(
+    "later", [{}, None, {"prompt_tokens": 0, "cost": 0}, {"prompt_tokens": 194}, {"cost": "nonsense"}]
+)
+def test_a_later_usage_object_takes_nothing_away(later: Any) -> None:
+    """Empty, zeros, tokens only or broken: what was told before stands."""
+    reply, _ = read([sse(text("", "stop", usage=USAGE), text("", usage=later))])
+    assert reply.usage is not None
+    assert (reply.usage.cost, reply.usage.input_tokens, reply.usage.is_byok) == (0.0012, 194, False)
+
+
+def test_usage_in_two_events_is_one() -> None:
+    """Tokens first, the cost next."""
+    reply, _ = read([sse(text(usage={"prompt_tokens": 3})), sse(text(usage={"cost": 0.5, "is_byok": True}))])
+    assert reply.usage is not None
+    assert (reply.usage.input_tokens, reply.usage.cost, reply.usage.is_byok) == (3, 0.5, True)
+
+
+def test_usage_with_every_chunk_is_read_in_bounded_memory() -> None:
+    """As some services count while they write; nulls in between count as nothing."""
+    reader = Reader()
+    for tokens in range(1, 3000):
+        reader.feed(sse(text(usage={"completion_tokens": tokens} if tokens % 2 else None), done=False))
+    kept: Any = reader.kept
+    assert sum(map(len, (kept._before, kept._last))) < 2000
+    usage = reader.reply().usage
+    assert usage is not None
+    assert usage.output_tokens == 2999
+
+
+def test_every_choice_is_read_where_several_were_asked_for() -> None:
+    """Though their ends lie far before the stream's."""
+    chunks = [text("", f"r{index}", index) for index in range(20)]
+    reply, _ = read([sse(chunk, done=False) for chunk in (text(), *chunks, *[text()] * 20)], several=True)
+    assert reply.finish_reasons == tuple(f"r{index}" for index in range(20))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\n   \n", b": OPENROUTER PROCESSING\n\n"])
+def test_what_a_body_is_shows_its_first_byte(stream: bool, prefix: bytes) -> None:
+    """White space, a byte order mark and comments may come before it."""
+    body = STREAM if stream else json.dumps({**WHO, "usage": USAGE}).encode()
+    if not stream and prefix.startswith(b":"):
+        prefix = b""
+    reply, is_ended = read(pieces(prefix + body, [1, 2, 3, len(prefix)]))
+    assert (reply.id, reply.usage and reply.usage.cost, is_ended) == ("gen-1", 0.0012, True)
+
+
+@pytest.mark.parametrize("body", [b"", b"RIFF\x00\x00WAVE", b"[1]", b"\xff\xfb\x90\x00", b"   "])
+def test_other_bytes_tell_nothing(body: bytes) -> None:
+    """Speech, a list, nothing at all; nor do braces in the midst of them."""
+    assert read([body, b'{"usage":{"cost":1}}'] if body.strip() else [body]) == (Reply(), False)
+
+
+@pytest.mark.parametrize("size", [1000, 70_000, 3_000_000])
+@pytest.mark.parametrize("step", [997, 65_536, 1 << 30])
+def test_a_large_event_tells_its_bill_in_bounded_memory(size: int, step: int) -> None:
+    """The terminal event of Responses holds the whole answer."""
+    done = {"type": "response.completed", "response": {**WHO, "status": "completed", "output": [{"text": "y" * size}]}}
+    done["response"]["usage"] = {"input_tokens": 3, "cost": 0.25}  # type: ignore[index]
+    body = sse({"type": "response.created", "response": WHO}, done)
+    reader, most = Reader(), 0
+    for start in range(0, len(body), step):
+        reader.feed(body[start : start + step])
+        kept: Any = reader.kept
+        most = max(most, sum(sys.getsizeof(held) for held in (kept._before, kept._last, kept._rest or b"")))
+    reply = reader.reply()
+    assert reply.usage is not None
+    assert (reply.usage.cost, reply.usage.input_tokens, reply.id, reader.is_ended) == (0.25, 3, "gen-1", True)
+    assert most < 200_000 or step > size
+
+
+def test_a_stream_is_held_in_little_however_long_it_is() -> None:
+    """The last two reads and who answers."""
+    reader = Reader()
+    for _ in range(2000):
+        reader.feed(sse(text(), done=False))
+    kept: Any = reader.kept
+    assert len(kept._before) + len(kept._last) < 700
+
+
+@pytest.mark.parametrize(
+    ("body", "is_ended"),
+    [
+        (STREAM, True),
+        (sse(text(), done=False), False),
+        (sse(text("", "stop", usage=USAGE), done=False), False),
+        (sse({**WHO, "error": {"code": 400}}, done=False), True),
+        (sse({"type": "response.failed", "response": {"status": "failed"}}, done=False), True),
+        (b'{"id":"gen-1"', False),
+        (b'{"id":"gen-1"}', True),
+    ],
+)
+def test_whether_an_answer_is_at_its_end(body: bytes, is_ended: bool) -> None:
+    """It says so itself: by its mark, its terminal event, an error, its last brace."""
+    assert read([body])[1] is is_ended
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_read_without_an_exception(tail: bytes, cuts: list[int], several: bool) -> None:
+    """Whatever comes after a good beginning."""
+    for head in (b'data: {"id":"x"}\n\n', b'{"id":', b""):
+        read(pieces(head + tail, cuts), several=several)
