@@ -16,6 +16,7 @@ from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._money.estimate import estimator
+from or_instrument._money.ledger import ledger_at
 from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._records import Call, Sink
@@ -24,6 +25,7 @@ from or_instrument._telemetry import names
 from or_instrument._telemetry.backends import together
 from or_instrument._telemetry.content import Events, SpanContent, open_events
 from or_instrument._telemetry.enrich import Enricher, is_unwanted
+from or_instrument._telemetry.exit import EXIT
 from or_instrument._telemetry.metrics import Metrics
 from or_instrument._telemetry.providers import Providers
 from or_instrument._telemetry.span import Spans
@@ -67,6 +69,9 @@ class Assembly:
             ours.append(spans)
         if settings.metrics and not _sdk_disabled():
             ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
+        if settings.ledger is not None:
+            EXIT.on_sigterm()
+            ours.append(ledger_at(settings.ledger, EXIT.register))
         self.patch = OpenAIPatch(
             Observer(
                 Hosts(settings.hosts),

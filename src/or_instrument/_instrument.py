@@ -14,6 +14,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._checks import check_provider, checked_redact, checked_sinks
 from or_instrument._content.text import Redact
+from or_instrument._money.ledger import flush_ledgers
 from or_instrument._money.lookup import LOOKUPS
 from or_instrument._options import ENABLED
 from or_instrument._records import Sink
@@ -55,6 +56,7 @@ def instrument(
     broadcast: BroadcastWord | None = None,
     backend: Sequence[str] | str | None = None,
     estimate: bool | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     **unknown: NoReturn,
 ) -> None:
     """Record every OpenRouter call that goes through the OpenAI SDK from now on, also of clients made before.
@@ -99,6 +101,8 @@ def instrument(
             `OR_INSTRUMENT_BACKEND`.
         estimate: whether calls whose reply tells tokens but no cost get an estimate at list prices (needs the extra
             `prices`), never added to reported cost. Default false; variable `OR_INSTRUMENT_ESTIMATE`.
+        ledger: a file: every call becomes a row in an SQLite database, also across processes and restarts, for
+            `or-instrument cost`. Default none; variable `OR_INSTRUMENT_LEDGER`.
         unknown: any other option is refused.
 
     Raises:
@@ -120,6 +124,7 @@ def instrument(
         "broadcast": broadcast,
         "backend": backend,
         "estimate": estimate,
+        "ledger": ledger,
     }
     refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "logger_provider", "redact", "sinks"))
     check_provider("tracer_provider", tracer_provider, "get_tracer")
@@ -182,7 +187,7 @@ def is_instrumented() -> bool:
 
 
 def flush(timeout_s: float = 5.0) -> bool:
-    """Record what finalisers have left over, then have the providers export; return whether all of it went out.
+    """Record what finalisers have left over, export it and write the ledger; return whether all of it went out.
 
     Look-ups under way are waited for. Waits at most about `timeout_s` seconds in all. Providers without `force_flush`,
     such as the API's no-op ones, have nothing to flush.
@@ -191,8 +196,9 @@ def flush(timeout_s: float = 5.0) -> bool:
     is_drained = REAPER.drain(max(0.0, timeout_s))
     # Some of the time is kept for exporting what there is.
     is_looked_up = LOOKUPS.wait(_LOOKUP_SHARE * timeout_s)
+    is_written = flush_ledgers(max(0.0, deadline - monotonic()))
     providers = (_installed.providers if _installed is not None else Providers(None, None, None)).in_use()
     if _installed is not None and _installed.events is not None:
         providers = (*providers, _installed.events.provider)
     flushed = [flush_within(max(0.0, deadline - monotonic()), provider) for provider in providers]
-    return all(flushed) and is_drained and is_looked_up
+    return all(flushed) and is_drained and is_looked_up and is_written

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER
@@ -126,6 +128,17 @@ def _hosts(value: object) -> tuple[str, ...]:
     return hosts
 
 
+def _file(value: object) -> str:
+    path = os.fsdecode(value) if isinstance(value, (str, os.PathLike)) else ""
+    if not path.strip() or "\0" in path or os.path.isdir(path):  # noqa: PTH112 - a path object may refuse the text
+        raise ValueError
+    try:
+        # Resolved once: a process that changes its directory goes on writing into the same file.
+        return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError) as exc:  # no such user's home; links in a circle
+        raise ValueError from exc
+
+
 _KEYS_ALLOWED: Final = (
     f"keys of attributes(...), a list or separated by commas; of our own names only {', '.join(LABELS_OF_OURS)}"
 )
@@ -155,5 +168,6 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "broadcast": _one_of("OR_INSTRUMENT_BROADCAST", BroadcastWord),
     "backend": Option(_BACKEND, _backends, f"one or more of {', '.join(BACKENDS)}, a list or separated by commas"),
     "estimate": Option("OR_INSTRUMENT_ESTIMATE", switch, SWITCH_WORDS),
+    "ledger": Option("OR_INSTRUMENT_LEDGER", _file, "the path of a file, which is made where there is none"),
     "cost_aliases": Option("OR_INSTRUMENT_COST_ALIASES", _aliases, _ALIASES_ALLOWED),
 }

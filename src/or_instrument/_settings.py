@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     broadcast: str = "off"
     backend: tuple[str, ...] = ()
     estimate: bool = False
+    ledger: str | None = None
     cost_aliases: tuple[str, ...] = ()
 
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from or_instrument import Call, CostTracker, Reply, Request, Usage
 from or_instrument._cli import cost as _cost
 from or_instrument._extras import MissingExtra
-from or_instrument._money import export as _export
-from or_instrument._money.export import read, rows_csv, totals_csv, totals_json
+from or_instrument._money import readback as _readback
+from or_instrument._money.export import rows_csv, totals_csv, totals_json
+from or_instrument._money.readback import read
 from or_instrument._money.totals import Row, Totals
 
 
@@ -218,9 +219,9 @@ def test_what_is_written_is_read_back(costs: list[tuple[float | None, str, str]]
     made = tracker(*(call(number, cost, model, tag=tag) for number, (cost, model, tag) in enumerate(costs)))
     rows = list((made._rows or {}).values())
     for text in (totals_json(made._totals, {}), totals_json(made._totals, {}, rows)):
-        assert same(_export._read_json(text), made._totals)
+        assert same(_readback._read_json(text), made._totals)
     for text in (totals_csv(made._totals), rows_csv(rows)):
-        assert same(_export._read_csv(text), made._totals)
+        assert same(_readback._read_csv(text), made._totals)
 
 
 def same(told: tuple[Totals, list[Any]], totals: Totals) -> bool:

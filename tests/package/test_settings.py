@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,19 @@ def test_variables_can_be_explained() -> None:
     assert allowed is not None
     assert "OR_INSTRUMENT_BACKEND=phoenix" in allowed
     assert len(told) == len(OPTIONS) + 1
+
+
+def test_a_ledger_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its path is made absolute, as a text; a folder is none, nor is the home of somebody who is not there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told = str(tmp_path.resolve() / "costs.db")
+    for given_ in ("costs.db", "~/costs.db", Path("costs.db"), tmp_path / "costs.db"):
+        assert resolve({"ledger": given_}, {}).ledger == told
+    assert resolve({}, {"OR_INSTRUMENT_LEDGER": "costs.db"}).ledger == told
+    for wrong in ("", " ", ".", tmp_path, "a\0b", "~nobody-of-that-name/costs.db", 7, True):
+        with pytest.raises(ConfigError, match=r"ledger=.* is not allowed; allowed: the path of a file"):
+            resolve({"ledger": wrong}, {})
 
 
 VALUES: Any = st.recursive(

@@ -1,32 +1,37 @@
-"""The command `or-instrument cost FILE...`: adds up what `CostTracker` has exported, of one process or of many."""
+"""The command `or-instrument cost`: adds up ledgers, and what `CostTracker` has exported, of one process or of many."""
 
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Final
 
-from or_instrument._extras import require
-from or_instrument._money import export
-from or_instrument._money.totals import MODEL, Sum, Totals, dimension_of, usd_text
+from or_instrument._cli import tables
+from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
+from or_instrument._errors import ConfigError
+from or_instrument._money import export, focus, query, readback
+from or_instrument._money.totals import DAY, MODEL, PROVIDER, Totals, dimension_of
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2
-_NONE: Final = "(none)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON or CSV, as CostTracker has exported it")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="JSON or CSV, as CostTracker has exported it")
+    add_ledger(parser)
+    add_since(parser)
     parser.add_argument(
         "--by",
         action="append",
         metavar="WHAT",
-        help="sum by model, provider, day or the name of an attribute; may be repeated (default: model)",
+        help="sum by model, provider, day or the name of an attribute, or by several at once (model,tenant); may be "
+        "repeated, for one table each (default: model)",
     )
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
+    parser.add_argument("--format", choices=("table", "json", "csv", "focus"), default="table", help="default: table")
+    parser.add_argument("--billing-account", metavar="ID", help="FOCUS: the BillingAccountId (default: the key's hash)")
     parser.add_argument(
         "--skip-bad", action="store_true", help="sum what can be read of corrupt files, and exit with 1 nevertheless"
     )
@@ -35,64 +40,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the sums; return 0, or 1 where something was skipped, or 2 where bad files kept it from summing.
 
-    Raises `MissingExtra` where a table is wanted and `rich` is not installed.
+    Raises `MissingExtra` where a table is wanted and `rich` is not installed, `ConfigError` where a ledger cannot be
+    read.
     """
-    totals, problems = _read(args.files)
+    # A ledger that is merely in the environment is not added to files that somebody names.
+    books = ledgers(args.ledger) if args.ledger or not args.files else []
+    if not books and not args.files:
+        raise ConfigError(f"nothing to sum: give --ledger, set {VARIABLE}, or name files that CostTracker has exported")
+    if args.format == "focus":
+        return _focus(args, books)
+    wanted = [dimension_of(name) for name in args.by or ()]
+    by = wanted or ([MODEL] if args.format == "table" else None)
+    totals, problems = _read(args.files, readback.Cut(args.since or "", tuple(name for name in wanted if "," in name)))
     for problem in problems:
         print(f"or-instrument cost: {problem}", file=sys.stderr)
     if problems and not args.skip_bad:
         print("or-instrument cost: nothing was summed; --skip-bad sums the rest", file=sys.stderr)
         return _NOTHING_SUMMED
-    wanted = [dimension_of(name) for name in args.by or ()]
+    for path in books:
+        with reading(path) as ledger:
+            totals.merge(query.totals_of(ledger, by or _all_of(ledger, args.since), args.since))
+            _tell_lost(path, query.lost_in(ledger, args.since))
     if args.format == "table":
-        _print_tables(totals, wanted or [MODEL])
+        tables.show(totals, by or [MODEL])
     else:
-        shown = _only(totals, wanted) if wanted else totals
-        text = export.totals_json(shown, {}) if args.format == "json" else export.totals_csv(shown)
-        sys.stdout.write(text)
+        shown = totals.only(by) if by else totals
+        sys.stdout.write(export.totals_json(shown, {}) if args.format == "json" else export.totals_csv(shown))
     return _BAD_DATA if problems else 0
 
 
-def _read(files: Sequence[str]) -> tuple[Totals, list[export.Problem]]:
-    totals, problems = Totals(), list[export.Problem]()
+def _read(files: Sequence[str], cut: readback.Cut) -> tuple[Totals, list[readback.Problem]]:
+    totals, problems = Totals(), list[readback.Problem]()
     for file in files:
-        part, wrong = export.read(file)
+        part, wrong = readback.read(file, cut)
         totals.merge(part)
         problems.extend(wrong)
     return totals, problems
 
 
-def _only(totals: Totals, dimensions: Sequence[str]) -> Totals:
-    shown = Totals()
-    shown.all = totals.all
-    shown.groups = {dimension: totals.groups.get(dimension, {}) for dimension in dimensions}
-    return shown
+def _all_of(ledger: sqlite3.Connection, since: str | None) -> list[str]:
+    return [MODEL, PROVIDER, DAY, *query.attributes_in(ledger, since)]
 
 
-def _print_tables(totals: Totals, dimensions: Sequence[str]) -> None:
-    table_class = require("rich.table", "cli").Table
-    # Values are the users' own texts, not markup.
-    console = require("rich.console", "cli").Console(markup=False, emoji=False, highlight=False)
-    for dimension in dimensions:
-        table = table_class(show_footer=True)
-        table.add_column(dimension, "total", overflow="fold")
-        for title, total in zip(("USD", "calls", "unknown", "input", "output"), _cells(totals.all), strict=True):
-            table.add_column(title, total, justify="right", overflow="fold")
-        for value, part in _lines(totals, dimension):
-            table.add_row(value, *_cells(part))
-        console.print(table)
-    if totals.all.unknown:
-        console.print(f"The cost of {totals.all.unknown} of {totals.all.calls} calls is unknown and not in the sums.")
+def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:
+    if args.files or args.by:
+        raise ConfigError("--format focus is made of ledgers, hour by hour: give --ledger, no files and no --by")
+    for number, path in enumerate(books):
+        with reading(path) as ledger:
+            sys.stdout.writelines(focus.lines(ledger, args.since, args.billing_account, header=number == 0))
+            unknown = query.totals_of(ledger, [], args.since).all.unknown
+            if unknown:
+                print(
+                    f"or-instrument cost: {path}: the cost of {unknown} calls is unknown; they are left out",
+                    file=sys.stderr,
+                )
+            _tell_lost(path, query.lost_in(ledger, args.since))
+    return 0
 
 
-def _lines(totals: Totals, dimension: str) -> list[tuple[str, Sum]]:
-    lines = list(totals.by(dimension).items())
-    rest = totals.all
-    for _, part in lines:
-        rest = rest.plus(part, -1)
-    # Calls that were made without the attribute.
-    return [*lines, (_NONE, rest)] if rest.calls > 0 and rest.usd >= Decimal(0) else lines
-
-
-def _cells(part: Sum) -> tuple[str, str, str, str, str]:
-    return usd_text(part.usd), str(part.calls), str(part.unknown), str(part.input_tokens), str(part.output_tokens)
+def _tell_lost(path: str, lost: int) -> None:
+    if lost:
+        print(f"or-instrument cost: {path}: {lost} calls could not be written and are in no sum", file=sys.stderr)

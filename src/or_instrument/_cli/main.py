@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from or_instrument._cli import cost, demo, doctor, run
+from or_instrument._cli import cost, demo, doctor, ledger, run
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._version import __version__
@@ -21,7 +21,8 @@ class _Command(NamedTuple):
 
 _COMMANDS: Final[Mapping[str, _Command]] = {
     "demo": _Command("make a handful of calls and show what is recorded", demo.add_arguments, demo.run),
-    "cost": _Command("add up what CostTracker has exported", cost.add_arguments, cost.run),
+    "cost": _Command("add up ledgers, and what CostTracker has exported", cost.add_arguments, cost.run),
+    "ledger": _Command("look after a ledger", ledger.add_arguments, ledger.run),
     "doctor": _Command(
         "say what is installed, patched and set, and how to mend what is wrong", doctor.add_arguments, doctor.run
     ),

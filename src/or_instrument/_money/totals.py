@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -16,6 +17,8 @@ ATTRIBUTE: Final = "attributes."
 OTHER: Final = "(other)"
 """The values of a dimension that came when it had as many as can be kept."""
 UNKNOWN: Final = "(unknown)"
+NONE: Final = "(none)"
+"""What calls without an attribute have as its value, where it has to be named."""
 _VALUES_LIMIT: Final = 10_000
 _DIMENSIONS_LIMIT: Final = 64
 
@@ -67,6 +70,11 @@ class Row(NamedTuple):
         """What the call adds to a sum."""
         return Sum(1, int(self.usd is None), self.usd or Decimal(0), self.input_tokens or 0, self.output_tokens or 0)
 
+    def cross(self, dimension: str) -> Key:
+        """Return the group of a cross that the call belongs to."""
+        values = dict(self.keys)
+        return dimension, cross_value([values.get(part) for part in parts_of(dimension)])
+
     @property
     def keys(self) -> list[Key]:
         """The groups that the call belongs to."""
@@ -113,6 +121,13 @@ class Totals:
             for value, part in group.items():
                 self.add_to(dimension, value, part)
 
+    def only(self, dimensions: Iterable[str]) -> Totals:
+        """Return the sums of some dimensions."""
+        shown = Totals()
+        shown.all = self.all
+        shown.groups = {dimension: self.groups.get(dimension, {}) for dimension in dimensions}
+        return shown
+
     def by(self, name: str) -> dict[str, Sum]:
         """Return the sums of one dimension, the dearest first."""
         group = self.groups.get(dimension_of(name), {})
@@ -120,8 +135,24 @@ class Totals:
 
 
 def dimension_of(name: str) -> str:
-    """Return the dimension that a user means: `model`, `provider` or `day`, else the attribute of that name."""
-    return name if name in (MODEL, PROVIDER, DAY) or name.startswith(ATTRIBUTE) else f"{ATTRIBUTE}{name}"
+    """Return the dimension that a user means: `model`, `provider` or `day`, else the attribute of that name.
+
+    Several, separated by commas, are their cross: one dimension, whose values are JSON lists.
+    """
+    return ",".join(
+        part if part in (MODEL, PROVIDER, DAY) or part.startswith(ATTRIBUTE) else f"{ATTRIBUTE}{part}"
+        for part in parts_of(name)
+    )
+
+
+def parts_of(dimension: str) -> list[str]:
+    """Return the dimensions that a cross is made of; of another, itself."""
+    return [part.strip() for part in dimension.split(",") if part.strip()]
+
+
+def cross_value(values: Sequence[str | None]) -> str:
+    """Return the value of a cross; `None` is an attribute that the calls do not have."""
+    return json.dumps([NONE if value is None else value for value in values], ensure_ascii=False)
 
 
 def row_of(call: Call) -> Row:
@@ -140,7 +171,7 @@ def row_of(call: Call) -> Row:
         "" if usage is None else usage.source,
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
-        {name: _text(value) for name, value in request.attributes.items()},
+        {name: text_of(value) for name, value in request.attributes.items()},
     )
 
 
@@ -149,7 +180,8 @@ def usd_text(usd: Decimal) -> str:
     return f"{usd:f}"
 
 
-def _text(value: AttributeValue) -> str:
+def text_of(value: AttributeValue) -> str:
+    """Return the value of an attribute as exports and the ledger show it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Sequence) and not isinstance(value, str):

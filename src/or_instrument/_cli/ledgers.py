@@ -1,0 +1,82 @@
+"""What commands have in common that read ledgers: which files, and since when."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime, timedelta, timezone
+from typing import Final
+
+from or_instrument._errors import ConfigError
+from or_instrument._money.schema import NotALedgerError, open_ledger
+from or_instrument._options import OPTIONS
+
+VARIABLE: Final = OPTIONS["ledger"].variable
+_LAST_DAYS: Final = re.compile(r"([1-9][0-9]{0,3})d")
+
+
+def add_ledger(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names ledgers."""
+    parser.add_argument(
+        "--ledger",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=f"a ledger, as instrument(ledger=...) writes it; may be repeated (default: {VARIABLE})",
+    )
+
+
+def add_since(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says from which day on."""
+    parser.add_argument(
+        "--since",
+        type=day,
+        metavar="DAY",
+        help="a day (2026-11-01), or 7d for the last seven days, today included; all days are UTC",
+    )
+
+
+def day(text: str, today: date | None = None) -> str:
+    """Return the first day that is meant, as `2026-11-26`. Raises `argparse.ArgumentTypeError`."""
+    if _LAST_DAYS.fullmatch(text):
+        return last_days(text, today)
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-01, nor 7d") from None
+
+
+def last_days(text: str, today: date | None = None) -> str:
+    """Return the first of the days that end today (UTC). Raises `argparse.ArgumentTypeError`."""
+    days = _LAST_DAYS.fullmatch(text)
+    if days is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days such as 7d")
+    return ((today or datetime.now(timezone.utc).date()) - timedelta(days=int(days[1]) - 1)).isoformat()
+
+
+def ledgers(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the ledgers that were named, else that of the environment, else none."""
+    named = environ.get(VARIABLE, "").strip()
+    return list(given) or ([named] if named else [])
+
+
+@contextmanager
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """Yield a ledger. Raises `ConfigError` naming it where it cannot be read or written."""
+    try:
+        ledger = open_ledger(path)
+    except (OSError, NotALedgerError, sqlite3.Error) as exc:
+        raise _unusable(path, exc) from exc
+    with closing(ledger):
+        try:
+            yield ledger
+        except sqlite3.Error as exc:
+            raise _unusable(path, exc) from exc
+
+
+def _unusable(path: str, exc: Exception) -> ConfigError:
+    return ConfigError(f"the ledger {path} cannot be used: {getattr(exc, 'strerror', None) or exc}")

@@ -1,0 +1,58 @@
+"""Tables of costs for people, with a bar for each row where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from or_instrument._extras import require
+from or_instrument._money.totals import NONE, Sum, Totals, parts_of, usd_text
+
+_NUMBERS: Final = ("USD", "calls", "unknown", "input", "output")
+_BAR_WIDTH: Final = 20
+
+
+def show(totals: Totals, dimensions: Sequence[str]) -> None:
+    """Print a table for each dimension, and a word on what is unknown. Raises `MissingExtra` without `rich`."""
+    # Values are the users' own texts, not markup.
+    console = require("rich.console", "cli").Console(markup=False, emoji=False, highlight=False)
+    for dimension in dimensions:
+        console.print(_table(totals, dimension, has_bars=console.is_terminal))
+    if totals.all.unknown:
+        console.print(f"The cost of {totals.all.unknown} of {totals.all.calls} calls is unknown and not in the sums.")
+
+
+def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:
+    table = require("rich.table", "cli").Table(show_footer=True)
+    parts = parts_of(dimension)
+    for number, part in enumerate(parts):
+        table.add_column(part, "" if number else "total", overflow="fold")
+    for title, total in zip(_NUMBERS, _cells(totals.all), strict=True):
+        table.add_column(title, total, justify="right", overflow="fold")
+    if has_bars:
+        table.add_column("")
+    lines = _lines(totals, dimension)
+    most = max((part.usd for _, part in lines), default=Decimal(0))
+    for value, sums in lines:
+        values = json.loads(value) if len(parts) > 1 else [value]
+        table.add_row(*values, *_cells(sums), *([_bar(sums.usd, most)] if has_bars else []))
+    return table
+
+
+def _bar(usd: Decimal, most: Decimal) -> Any:
+    return require("rich.bar", "cli").Bar(float(most) or 1.0, 0, float(usd), width=_BAR_WIDTH)
+
+
+def _lines(totals: Totals, dimension: str) -> list[tuple[str, Sum]]:
+    lines = list(totals.by(dimension).items())
+    rest = totals.all
+    for _, part in lines:
+        rest = rest.plus(part, -1)
+    # Calls that were made without the attribute.
+    return [*lines, (NONE, rest)] if rest.calls > 0 and rest.usd >= Decimal(0) else lines
+
+
+def _cells(part: Sum) -> tuple[str, str, str, str, str]:
+    return usd_text(part.usd), str(part.calls), str(part.unknown), str(part.input_tokens), str(part.output_tokens)

@@ -1,0 +1,75 @@
+"""The writing end of a ledger: one batch of rows, one statement, tried once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from or_instrument._money.entry import Entry, encoded
+from or_instrument._money.schema import open_ledger
+
+_MADE_WITH_THE_CALL: Final = ("process", "call", "started_at", "ended_at", "attributes")
+"""What a look-up does not change in the row that it recovers."""
+_WRITE: Final = f"""
+    INSERT INTO calls ({", ".join(Entry._fields)})
+    SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(Entry._fields)))}
+    FROM json_each(?) WHERE true
+    ON CONFLICT (process, call) DO UPDATE SET {
+    ", ".join(f"{name} = excluded.{name}" for name in Entry._fields if name not in _MADE_WITH_THE_CALL)
+}
+"""  # noqa: S608 - the names are ours
+_NOTE_LOST: Final = """
+    INSERT INTO lost (process, day, calls) VALUES (?, ?, ?)
+    ON CONFLICT (process, day) DO UPDATE SET calls = calls + excluded.calls
+"""
+_open: Final[set[sqlite3.Connection]] = set()
+"""Held here, so that a forked child does not close its parent's: https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_"""
+
+
+class Journal:
+    """One connection to a ledger, opened when it is needed. Raises what `open_ledger` raises, and waits for nothing."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Write rows, or over the rows that look-ups recover: all of them or none."""
+        self._execute(_WRITE, (encoded(entries),))
+
+    def note_lost(self, process: int, day: str, calls: int) -> None:
+        """Count calls that could not be written."""
+        self._execute(_NOTE_LOST, (process, day, calls))
+
+    def _execute(self, statement: str, parameters: Sequence[object]) -> None:
+        if self._connection is not None and self._inode != _inode(self._path):
+            # Somebody has moved or removed the file, and what was written now would be lost.
+            self._close()
+        if self._connection is None:
+            self._connection = open_ledger(self._path, make=True, timeout_s=0)
+            self._inode = _inode(self._path)
+            _open.add(self._connection)
+        try:
+            self._connection.execute(statement, parameters)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            # A corrupt file may be replaced, and is then read anew.
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            _open.discard(self._connection)
+            self._connection.close()
+            self._connection = None
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 - a path object for every batch is not needed
+    except FileNotFoundError:
+        return 0

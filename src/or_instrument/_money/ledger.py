@@ -1,0 +1,206 @@
+"""Writes every call into the ledger, an SQLite file: by a thread of ours, in batches, never by the caller.
+
+A caller only appends to a queue. A batch is one statement, as SQLite gives up the GIL at each: row by row, a busy main
+thread would be waited for at every row. The database is never waited for in C, where gevent's greenlets would all stop:
+where it is locked, waiting and trying again are ours.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from or_instrument._calls.worker import PerProcess, Worker
+from or_instrument._money.entry import Entry, entry_of, utc
+from or_instrument._money.journal import Journal
+from or_instrument._money.schema import NotALedgerError
+from or_instrument._records import Call
+
+_log = logging.getLogger("or_instrument")
+_CAPACITY: Final = 10_000
+_BATCH: Final = 200
+_GATHER_S: Final = 0.03
+_FIRST_PAUSE_S: Final = 0.01
+_LONGEST_PAUSE_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
+_FLUSH_S: Final = 5.0
+_FORK_WAIT_S: Final = 1.0
+AtEnd: TypeAlias = Callable[[Callable[[], object]], object]
+"""Takes what is to be done at the end of the process. Called with the first call of each process."""
+
+
+class _Books:
+    """What one process has to write into one file. A random number tells it from all others, past and present."""
+
+    def __init__(self, path: str) -> None:
+        self.waiting: deque[tuple[Call, str | None]] = deque()
+        self.lost: deque[None] = deque()
+        # Held while a statement runs and not longer: nothing inside yields to another greenlet.
+        self.writing = threading.Lock()
+        self.pause_s = _FIRST_PAUSE_S
+        self.failing_since: float | None = None
+        self.has_warned = False
+        self._process = secrets.randbits(63)
+        self._batch: list[Entry] = []
+        self._journal = Journal(path)
+
+    @property
+    def left(self) -> int:
+        """How many calls wait."""
+        return len(self._batch) + len(self.waiting)
+
+    def write(self) -> int:
+        """Write one batch; return how many calls that were. Raises what the journal raises, and keeps the batch."""
+        self._batch = self._batch or self._next()
+        written = len(self._batch)
+        if written:
+            self._journal.write(self._batch)
+            self._batch = []
+        lost = len(self.lost)
+        if lost:
+            self._journal.note_lost(self._process, utc(time.time_ns())[:10], lost)
+            for _ in range(lost):
+                self.lost.popleft()
+        return written
+
+    def _next(self) -> list[Entry]:
+        batch: list[Entry] = []
+        while self.waiting and len(batch) < _BATCH:
+            call, api_key_hash = self.waiting.popleft()
+            try:
+                batch.append(entry_of(call, self._process, api_key_hash))
+            except (ArithmeticError, TypeError, ValueError):
+                self.lost.append(None)
+        return batch
+
+
+class Ledger:
+    """A sink that has every call written into one file."""
+
+    def __init__(self, path: str, at_end: AtEnd = atexit.register) -> None:
+        self._path = path
+        self._at_end = at_end
+        self._books = PerProcess(self._begin)
+        self._worker = Worker("or_instrument-ledger", self._work)
+        self._held: _Books | None = None
+
+    def __call__(self, call: Call, api_key_hash: str | None = None) -> None:
+        """Have a call written."""
+        books = self._books()
+        if len(books.waiting) < _CAPACITY:
+            # What the caller said, and its span, are neither wanted nor to be kept alive.
+            books.waiting.append((call._replace(context=None, content=None), api_key_hash))
+        else:
+            books.lost.append(None)
+        if self._worker.start():
+            self._worker.wake()
+
+    def flush(self, timeout_s: float = _FLUSH_S) -> bool:
+        """Write what waits now; return whether all of it is in the file. Waits at most about `timeout_s` seconds."""
+        books, deadline = self._books.made, time.monotonic() + timeout_s
+        if books is None:
+            return True
+        left = books.left
+        while left > 0 or books.lost:
+            written = self._write(books, deadline)
+            if written is not None:
+                # Where nothing was left to be written, the thread has done it.
+                left = left - written if written else 0
+            elif time.monotonic() + books.pause_s < deadline:
+                time.sleep(books.pause_s)
+            else:
+                return False
+        return True
+
+    def hold(self) -> None:
+        """Let no statement run while a fork is made: the child would wait for SQLite's own locks for ever."""
+        books = self._books.made
+        self._held = books if books is not None and books.writing.acquire(timeout=_FORK_WAIT_S) else None
+
+    def let_go(self) -> None:
+        """Let statements run again."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.writing.release()
+
+    def _begin(self) -> _Books:
+        self._at_end(self.flush)
+        return _Books(self._path)
+
+    def _work(self) -> float | None:
+        time.sleep(_GATHER_S)
+        books, written = self._books(), 1
+        while written:
+            done = self._write(books, time.monotonic() + _FLUSH_S)
+            if done is None:
+                return books.pause_s
+            written = done
+        return None
+
+    def _write(self, books: _Books, deadline: float) -> int | None:
+        if not books.writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return None
+        try:
+            written = books.write()
+        except (OSError, NotALedgerError, sqlite3.Error) as exc:
+            failure: Exception = exc
+        else:
+            books.pause_s, books.failing_since = _FIRST_PAUSE_S, None
+            return written
+        finally:
+            books.writing.release()
+        self._failed(books, failure)
+        return None
+
+    def _failed(self, books: _Books, exc: Exception) -> None:
+        now = time.monotonic()
+        books.failing_since = books.failing_since or now
+        books.pause_s = min(books.pause_s * 2, _LONGEST_PAUSE_S)
+        is_early = "locked" in str(exc) and now - books.failing_since < _PATIENCE_S
+        if is_early or books.has_warned:
+            return
+        books.has_warned = True
+        _log.warning(
+            "the ledger %s cannot be written (%s). Calls go on; %d of them can wait to be written, further ones are "
+            "lost and counted. This is not logged again.",
+            self._path,
+            exc,
+            _CAPACITY,
+        )
+
+
+_ledgers: Final[dict[str, Ledger]] = {}
+
+
+def ledger_at(path: str, at_end: AtEnd = atexit.register) -> Ledger:
+    """Return the one ledger of this process that writes into a file; `at_end` has it flushed when the process ends."""
+    return _ledgers.setdefault(path, Ledger(path, at_end))
+
+
+def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
+    """Write all ledgers out; return whether that was done in time."""
+    deadline = time.monotonic() + timeout_s
+    written = [ledger.flush(max(0.0, deadline - time.monotonic())) for ledger in list(_ledgers.values())]
+    return all(written)
+
+
+def _hold_all() -> None:
+    for ledger in list(_ledgers.values()):
+        ledger.hold()
+
+
+def _let_go_all() -> None:
+    for ledger in list(_ledgers.values()):
+        ledger.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all, after_in_parent=_let_go_all, after_in_child=_let_go_all)

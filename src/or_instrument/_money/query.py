@@ -1,0 +1,119 @@
+"""Asks a ledger for sums: SQLite adds up whole numbers, so that many are quick and every digit is right."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from or_instrument._money.totals import (
+    ATTRIBUTE,
+    DAY,
+    MODEL,
+    PROVIDER,
+    UNKNOWN,
+    Sum,
+    Totals,
+    cross_value,
+    parts_of,
+)
+from or_instrument._records import add
+
+_COLUMNS: Final = {
+    MODEL: f"coalesce(model, '{UNKNOWN}')",
+    PROVIDER: f"coalesce(provider, '{UNKNOWN}')",
+    DAY: "substr(started_at, 1, 10)",
+}
+_PLAIN: Final = re.compile(r"[\w .-]+", re.ASCII)
+
+
+def amount_sql(name: str) -> str:
+    """Return the columns that sum an amount, for `amount_of`; halves, as the sum of 64-bit integers may need more."""
+    return (
+        f"sum({name}_e12 >> 32), sum({name}_e12 & 4294967295), sum({name}_e24 >> 32), sum({name}_e24 & 4294967295), "
+        f"group_concat(CASE WHEN {name}_e12 IS NULL THEN {name} END, ' ')"
+    )
+
+
+def amount_of(cells: Sequence[Any]) -> Decimal:
+    """Return the USD that five columns of `amount_sql` add up to, exactly."""
+    high12, low12, high24, low24 = (int(cell or 0) for cell in cells[:4])
+    units = ((high12 << 32) + low12) * 10**12 + (high24 << 32) + low24
+    whole, rest = divmod(units, 10**24)
+    usd = Decimal(f"{whole}.{rest:024}".rstrip("0").rstrip("."))
+    for text in (cells[4] or "").split():
+        usd = add(usd, Decimal(text))
+    return usd
+
+
+_SUMS: Final = (
+    f"count(*), sum(spend IS NULL), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), "
+    f"{amount_sql('spend')}"
+)
+
+
+def totals_of(connection: sqlite3.Connection, dimensions: Sequence[str], since: str | None = None) -> Totals:
+    """Return the sums of a ledger's calls by some dimensions, from a day (`2026-11-26`, UTC) on."""
+    totals = Totals()
+    for number, dimension in enumerate(dimensions or [""]):
+        parts = parts_of(dimension)
+        for cells in _grouped(connection, parts, since):
+            values, part = cells[: len(parts)], _sum(cells[len(parts) :])
+            if number == 0:
+                # Every call is in one group of a dimension, if only in that of those without a value.
+                totals.all = totals.all.plus(part)
+            if not parts:
+                continue
+            if len(parts) > 1:
+                totals.add_to(dimension, cross_value(values), part)
+            elif values[0] is not None:
+                totals.add_to(dimension, values[0], part)
+    return totals
+
+
+def attributes_in(connection: sqlite3.Connection, since: str | None = None) -> list[str]:
+    """Return the dimensions of all attributes that a ledger's calls have."""
+    # The sets first: there are far fewer of them than calls.
+    asked = connection.execute(
+        "SELECT DISTINCT key FROM (SELECT DISTINCT attributes FROM calls WHERE started_at >= ?) AS sets, "
+        "json_each(sets.attributes) ORDER BY key",
+        (since or "",),
+    )
+    return [f"{ATTRIBUTE}{name}" for (name,) in asked]
+
+
+def lost_in(connection: sqlite3.Connection, since: str | None = None) -> int:
+    """Return how many calls could not be written into the ledger."""
+    (count,) = connection.execute("SELECT coalesce(sum(calls), 0) FROM lost WHERE day >= ?", (since or "",)).fetchone()
+    return int(count)
+
+
+def _grouped(connection: sqlite3.Connection, parts: Sequence[str], since: str | None) -> Iterator[Sequence[Any]]:
+    expressions, parameters = [], list[str]()
+    for part in parts:
+        expression, parameter = _expression(part)
+        expressions.append(expression)
+        parameters.extend(parameter)
+    where = "" if since is None else "WHERE started_at >= ?"
+    places = ", ".join(str(place) for place in range(1, len(parts) + 1))
+    yield from connection.execute(
+        f"SELECT {', '.join([*expressions, _SUMS])} FROM calls {where} {'GROUP BY ' + places if parts else ''}",  # noqa: S608
+        [*parameters, *([] if since is None else [since])],
+    )
+
+
+def _expression(part: str) -> tuple[str, list[str]]:
+    if part in _COLUMNS:
+        return _COLUMNS[part], []
+    name = part.removeprefix(ATTRIBUTE)
+    if _PLAIN.fullmatch(name):
+        return "json_extract(attributes, ?)", [f'$."{name}"']
+    # A path cannot name every key; this can, at some more expense.
+    return "(SELECT value FROM json_each(attributes) WHERE key = ?)", [name]
+
+
+def _sum(cells: Sequence[Any]) -> Sum:
+    calls, unknown, input_tokens, output_tokens = (int(cell or 0) for cell in cells[:4])
+    return Sum(calls, unknown, amount_of(cells[4:9]), input_tokens, output_tokens)

@@ -1,0 +1,155 @@
+"""The ledger's tables, and how a file of them is opened: made, brought up to date, or refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE calls (
+      -- All amounts are USD: exact decimal text, and in _e12 and _e24 whole numbers of 1e-12 and 1e-24 USD to add up.
+      -- Both are NULL where the text has a digit beyond 1e-24 or the amount is a million or more.
+      id INTEGER PRIMARY KEY,
+      process INTEGER NOT NULL,    -- random, anew in every process
+      call INTEGER NOT NULL,       -- Call.id, unique in the process
+      started_at TEXT NOT NULL,    -- UTC, 2026-11-26T16:00:00.000000Z
+      ended_at TEXT NOT NULL,
+      host TEXT NOT NULL,
+      client TEXT,
+      api_key_hash TEXT,           -- SHA-256 of the key, hexadecimal
+      generation_id TEXT,
+      operation TEXT NOT NULL,
+      requested_model TEXT,
+      model TEXT,                  -- that answered; where that is not known, that was asked for
+      provider TEXT,
+      outcome TEXT NOT NULL,
+      error TEXT,
+      missing TEXT,                -- why the spend is unknown
+      source TEXT,                 -- response, generation or estimate
+      is_byok INTEGER,
+      cost TEXT,                   -- what OpenRouter charged
+      cost_e12 INTEGER,
+      cost_e24 INTEGER,
+      upstream TEXT,               -- what the provider billed to the user's own key
+      upstream_e12 INTEGER,
+      upstream_e24 INTEGER,
+      spend TEXT,                  -- both together
+      spend_e12 INTEGER,
+      spend_e24 INTEGER,
+      input_tokens INTEGER,
+      output_tokens INTEGER,
+      cache_read_tokens INTEGER,
+      cache_creation_tokens INTEGER,
+      reasoning_tokens INTEGER,
+      details TEXT,                -- further counts, a JSON object
+      attributes TEXT NOT NULL,    -- of attributes(...), a JSON object of texts
+      UNIQUE (process, call)
+    );
+    CREATE INDEX calls_started_at ON calls (started_at);
+    CREATE TABLE lost (
+      -- Calls that could not be written.
+      process INTEGER NOT NULL,
+      day TEXT NOT NULL,           -- UTC
+      calls INTEGER NOT NULL,
+      PRIMARY KEY (process, day)
+    );
+    CREATE TABLE readings (
+      -- What GET /key has told, to compare the growth since with the calls since.
+      api_key_hash TEXT NOT NULL,
+      at TEXT NOT NULL,            -- UTC, as in calls
+      usage TEXT NOT NULL,         -- USD, ever charged through the key
+      PRIMARY KEY (api_key_hash, at)
+    );
+    """,
+)
+"""What brings a ledger from each version to the next; `PRAGMA user_version` is how many it has had."""
+
+_APPLICATION: Final = 0x4F524C47
+"""`ORLG`: tells our files from other databases (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+_BUSY_TIMEOUT_S: Final = 5.0
+
+
+class NotALedgerError(Exception):
+    """The file is not a ledger that this version can use; the message says why."""
+
+
+def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open a ledger, brought up to date; with `make`, make it where there is none, for its owner alone to read.
+
+    The connection is for any thread, one at a time; each statement is its own transaction.
+
+    Raises:
+        NotALedgerError: it is another database, or that of a later version.
+        OSError: the file is not there or cannot be made.
+        sqlite3.Error: the file cannot be read, or was locked for `timeout_s` seconds.
+
+    """
+    _check_there(Path(path), make)
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    try:
+        _bring_up_to_date(connection, path)
+        # What is committed outlives the process; that each commit outlives a power cut too is not worth an fsync.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prune(connection: sqlite3.Connection, day: str) -> int:
+    """Remove what is from before a day (`2026-11-26`, UTC); return how many calls that were. Raises `sqlite3.Error`."""
+    removed = 0
+    while True:
+        # In small steps: those who write wait for each.
+        step = connection.execute(
+            "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_at < ? LIMIT 5000)", (day,)
+        ).rowcount
+        removed += step
+        if step == 0:
+            break
+    connection.execute("DELETE FROM lost WHERE day < ?", (day,))
+    return removed
+
+
+def _check_there(path: Path, make: bool) -> None:
+    # A file that is there is not opened: closing it would let go of the locks that SQLite holds in this process.
+    if path.exists():
+        return
+    if not make:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path) -> None:
+    version = _version(connection, path)
+    if version == len(MIGRATIONS):
+        return
+    if version == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        # Another process may have done it in the meantime.
+        version = _version(connection, path)
+        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+            for statement in migration.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+
+def _version(connection: sqlite3.Connection, path: str | Path) -> int:
+    application, version, tables = (
+        int(connection.execute(question).fetchone()[0])
+        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    )
+    if application != _APPLICATION and (application or version or tables):
+        raise NotALedgerError(f"{path} is another application's database")
+    if version > len(MIGRATIONS):
+        raise NotALedgerError(f"{path} was written by a later version of or_instrument")
+    return version

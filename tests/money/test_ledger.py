@@ -1,0 +1,559 @@
+"""Every call becomes a row: exact, once, in the file when `flush()` says so, and never waited for by the caller."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_memory import Telemetry
+
+import or_instrument
+from or_instrument import Call, Content, Failure, Reply, Request, Usage
+from or_instrument._money import ledger as _ledger
+from or_instrument._money import schema
+from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
+from or_instrument._money.journal import Journal
+from or_instrument._money.ledger import Ledger
+from or_instrument._money.schema import NotALedgerError, open_ledger
+from or_instrument.testing import Answer, FakeOpenRouter
+
+NOON_NS = 1_795_694_400_123_456_789  # 2026-11-26T12:00:00.123456789Z
+E12, E24 = Decimal("1e-12"), Decimal("1e-24")
+
+
+def call(number: int = 1, cost: float | None = 0.25, **changes: Any) -> Call:
+    """Return a finished call."""
+    usage = None if cost is None else Usage(cost=cost, is_byok=False, input_tokens=3, output_tokens=2)
+    request = Request("chat", "openrouter", "a/model:nitro", "openrouter.ai", 443, attributes={"feature": "search"})
+    reply = Reply(id="gen-1", model="a/model", provider="P", usage=usage)
+    missing = "abandoned" if cost is None else None
+    return Call(number, request, reply, "complete", NOON_NS, 1.5, missing=missing)._replace(**changes)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return what is in a ledger, oldest first."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM calls ORDER BY id")]
+
+
+def lost(path: Path) -> int:
+    """Return how many calls a ledger says it has lost."""
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT coalesce(sum(calls), 0) FROM lost").fetchone()[0])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger of a test is."""
+    return tmp_path / "costs.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    """Return a ledger of its own."""
+    made = Ledger(str(path))
+    yield made
+    made.flush()
+    made._worker.stop()
+
+
+def test_a_call_is_a_row(path: Path, ledger: Ledger) -> None:
+    """With all that the ledger tells, column by column."""
+    usage = Usage(
+        input_tokens=10,
+        output_tokens=5,
+        cache_read_tokens=4,
+        cache_creation_tokens=0,
+        reasoning_tokens=1,
+        cost=1e-07,
+        is_byok=True,
+        upstream_cost=0.3,
+        details={"openrouter.usage.audio_input_tokens": 7},
+    )
+    made = call(reply=Reply(id="gen-1", model="a/model", provider="P", usage=usage))
+    ledger(made)
+    assert ledger.flush()
+    (row,) = rows(path)
+    assert row.pop("process") > 0
+    assert row == {
+        "id": 1,
+        "call": 1,
+        "started_at": "2026-11-26T12:00:00.123456Z",
+        "ended_at": "2026-11-26T12:00:01.623456Z",
+        "host": "openrouter.ai",
+        "client": None,
+        "api_key_hash": None,
+        "generation_id": "gen-1",
+        "operation": "chat",
+        "requested_model": "a/model:nitro",
+        "model": "a/model",
+        "provider": "P",
+        "outcome": "complete",
+        "error": None,
+        "missing": None,
+        "source": "response",
+        "is_byok": 1,
+        "cost": "0.0000001",
+        "cost_e12": 100_000,
+        "cost_e24": 0,
+        "upstream": "0.3",
+        "upstream_e12": 300_000_000_000,
+        "upstream_e24": 0,
+        "spend": "0.3000001",
+        "spend_e12": 300_000_100_000,
+        "spend_e24": 0,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cache_read_tokens": 4,
+        "cache_creation_tokens": 0,
+        "reasoning_tokens": 1,
+        "details": '{"openrouter.usage.audio_input_tokens":7}',
+        "attributes": '{"feature":"search"}',
+    }
+
+
+def test_what_is_not_known_is_null(path: Path, ledger: Ledger) -> None:
+    """Neither 0 nor an empty text; why it is not known is told."""
+    failed = Reply(failure=Failure("rate_limit_exceeded", status_code=429))
+    ledger(call(1, None, outcome="error", reply=failed, missing="rejected"))
+    assert ledger.flush()
+    (row,) = rows(path)
+    assert (row["error"], row["missing"], row["model"]) == ("rate_limit_exceeded", "rejected", "a/model:nitro")
+    assert {row[name] for name in ("cost", "cost_e12", "spend", "source", "is_byok", "input_tokens")} == {None}
+
+
+def test_the_upstream_of_other_calls_than_byok_is_part_of_their_cost(path: Path, ledger: Ledger) -> None:
+    """The column holds what the provider billed to the user, so that cost and upstream add up to the spend."""
+    ledger(call(reply=Reply(usage=Usage(cost=0.25, is_byok=False, upstream_cost=0.25))))
+    assert ledger.flush()
+    (row,) = rows(path)
+    assert (row["cost"], row["upstream"], row["spend"]) == ("0.25", None, "0.25")
+
+
+def test_a_look_up_fills_the_row_of_its_call(path: Path, ledger: Ledger) -> None:
+    """The cost comes into the row of the call, whose times stay, also where the row was written long before."""
+    found = call(8, 0.5, recovers=7, started_ns=NOON_NS + 10**12)
+    found = found._replace(reply=found.reply._replace(usage=Usage(cost=0.5, source="generation")))
+    ledger(call(7, None, missing="pending"))
+    assert ledger.flush()
+    ledger(found)
+    ledger(call(9, None, missing="pending"))
+    ledger(found._replace(id=10, recovers=9))
+    assert ledger.flush()
+    told = [(row["call"], row["spend"], row["missing"], row["source"], row["started_at"][:16]) for row in rows(path)]
+    assert told == [(number, "0.5", None, "generation", "2026-11-26T12:00") for number in (7, 9)]
+
+
+AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False) | st.floats(0, 10) | st.integers(0, 10**7).map(float)
+TEXTS = st.text(max_size=6)
+ATTRIBUTES = st.dictionaries(TEXTS, TEXTS | st.booleans() | st.integers() | st.floats(), max_size=3)
+MOMENTS = st.integers(0, 4 * 10**18)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(AMOUNTS, MOMENTS, ATTRIBUTES), max_size=6))
+def test_rows_hold_what_calls_told(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[float, int, dict[str, Any]]]
+) -> None:
+    """Whatever the amounts, times and attributes: the texts are exact, and so are the sums of the integers."""
+    path = tmp_path_factory.mktemp("ledger") / "costs.db"
+    request = call().request
+    calls = [
+        call(number, cost, started_ns=started, request=request._replace(attributes=attributes))
+        for number, (cost, started, attributes) in enumerate(told)
+    ]
+    Journal(str(path)).write([entry_of(made, 1) for made in calls])
+    for row, made in zip(rows(path), calls, strict=True):
+        assert Decimal(row["spend"]) == Decimal(str(made.spend))
+        assert row["spend_e12"] is None or row["spend_e12"] * E12 + row["spend_e24"] * E24 == Decimal(row["spend"])
+        assert row["started_at"] == utc(made.started_ns)
+        expected = json.dumps({str(k): _shown(v) for k, v in made.request.attributes.items()})
+        assert json.loads(row["attributes"]) == json.loads(_without_halves(expected))
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_halves(text: str) -> str:
+    decoded = json.loads(text)
+    return json.dumps({_whole(key): _whole(value) for key, value in decoded.items()})
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+@given(AMOUNTS)
+def test_an_amount_is_two_integers_where_no_digit_is_left_over(cost: float) -> None:
+    """Both together are the amount exactly; else there is its text alone."""
+    usd = Decimal(str(cost))
+    text, e12, e24 = amount(usd)
+    assert Decimal(text or "x") == usd
+    if e12 is not None and e24 is not None:
+        assert e12 * E12 + e24 * E24 == usd
+        assert 0 <= e24 < 10**12
+    else:
+        assert usd >= 10**6 or usd % E24 != 0
+
+
+def test_columns_are_those_of_the_schema(path: Path) -> None:
+    """The record and the table name the same columns in the same order."""
+    with closing(open_ledger(path, make=True)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(calls)")]
+    assert columns == ["id", *Entry._fields]
+
+
+def test_the_client_s_calls_are_written(
+    path: Path, instrumented: Callable[..., Telemetry], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """`instrument(ledger=...)`: streams, errors and look-ups, and the sum is that of the service."""
+    instrumented(ledger=path, lookup="missing")
+    fake.script(Answer(byok=True), Answer(chunks=4), Answer(status=500, error={"code": 500, "message": "no"}))
+    asked: Any = {"model": "a/model", "messages": [{"role": "user", "content": "a secret"}]}
+    with or_instrument.attributes(tenant="acme"):
+        client.chat.completions.create(**asked)
+        with client.chat.completions.create(**asked, stream=True) as stream:
+            next(iter(stream))
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(**asked)
+    assert or_instrument.flush()
+    told = rows(path)
+    assert sum(Decimal(row["spend"] or 0) for row in told) == fake.spend_usd
+    assert [row["outcome"] for row in told] == ["complete", "closed", "error"]
+    assert {row["attributes"] for row in told} == {'{"tenant":"acme"}'}
+
+
+def test_nothing_of_what_was_said_is_in_the_file(path: Path, ledger: Ledger) -> None:
+    """Not even where content is captured."""
+    ledger(call(content=Content(({"role": "user", "parts": [{"content": "a secret"}]},))))
+    assert ledger.flush()
+    assert b"secret" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_the_file_is_its_owner_s_alone(path: Path, ledger: Ledger) -> None:
+    """It and what SQLite keeps beside it, whatever the umask."""
+    before = os.umask(0)
+    try:
+        ledger(call())
+        assert ledger.flush()
+    finally:
+        os.umask(before)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_the_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: openai.OpenAI) -> None:
+    """A service that changes its directory goes on writing into the same file."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OR_INSTRUMENT_LEDGER", "costs.db")
+    or_instrument.instrument(hosts=["127.0.0.1"])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    client.chat.completions.create(model="a/model", messages=[])
+    assert or_instrument.flush()
+    assert len(rows(tmp_path / "costs.db")) == 1
+
+
+def test_a_removed_file_is_made_anew(path: Path, ledger: Ledger) -> None:
+    """What is written after that is not written into a file that nobody can open."""
+    ledger(call(1))
+    assert ledger.flush()
+    for file in path.parent.iterdir():
+        file.unlink()
+    ledger(call(2))
+    assert ledger.flush()
+    assert [row["call"] for row in rows(path)] == [2]
+
+
+def test_calls_beyond_the_queue_are_counted(
+    path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the file is locked the queue fills; what does not fit is lost, and the ledger says how much that was."""
+    monkeypatch.setattr(_ledger, "_CAPACITY", 3)
+    ledger(call(0))
+    assert ledger.flush()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for number in range(1, 9):
+            ledger(call(number))
+        assert not ledger.flush(0.1)
+        other.execute("ROLLBACK")
+    assert ledger.flush()
+    assert len(rows(path)) + lost(path) == 9
+    assert lost(path) > 0
+    assert caplog.records == []
+
+
+def test_what_cannot_be_a_row_is_counted(path: Path, ledger: Ledger) -> None:
+    """The calls beside it are written."""
+    ledger(call(1))
+    ledger(call(2, started_ns=10**30))
+    ledger(call(3))
+    assert ledger.flush()
+    assert [row["call"] for row in rows(path)] == [1, 3]
+    assert lost(path) == 1
+
+
+def _corrupt(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 100)
+
+
+def _another(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE calls (mine)")
+
+
+def _later(path: Path) -> None:
+    with closing(open_ledger(path, make=True)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_corrupt, "file is not a database"),
+        (_another, "another application's database"),
+        (_later, "written by a later version"),
+        (lambda path: (path.parent / "costs.db").symlink_to("no/such/folder/costs.db"), "No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_warning(
+    spoil: Callable[[Path], None], why: str, path: Path, caplog: pytest.LogCaptureFixture, client: openai.OpenAI
+) -> None:
+    """The calls go on, and what is in the file is left as it is."""
+    spoil(path)
+    before = path.read_bytes() if path.exists() else None
+    or_instrument.instrument(hosts=["127.0.0.1"], ledger=path)
+    for _ in range(3):
+        assert client.chat.completions.create(model="a/model", messages=[]).choices
+        assert not or_instrument.flush(0.1)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"the ledger {path.resolve()} cannot be written (")
+    assert why in record.getMessage()
+    assert before is None or path.read_bytes() == before
+    _ledger._ledgers.clear()
+
+
+def test_a_full_disk_is_one_warning_and_what_waits_is_written_later(
+    path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once there is room again."""
+    ledger(call(0))
+    assert ledger.flush()
+    connection = ledger._books()._journal._connection
+    assert connection is not None
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(1, 200):
+        ledger(call(number))
+    assert not ledger.flush(0.1)
+    assert [("disk is full" in record.getMessage()) for record in caplog.records] == [True]
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert ledger.flush()
+    assert len(rows(path)) == 200
+
+
+def test_a_ledger_of_this_version_is_opened_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which brings it up to date and keeps its rows, whoever of several processes comes first."""
+    Journal(str(path)).write([entry_of(call(), 1)])
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE calls ADD COLUMN more TEXT;\n"))
+    with closing(open_ledger(path)), closing(open_ledger(path)) as connection:
+        told = connection.execute("SELECT call, spend, more FROM calls").fetchall()
+        assert told == [(1, "0.25", None)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    monkeypatch.undo()
+    with pytest.raises(NotALedgerError, match="later version"):
+        open_ledger(path)
+
+
+def test_a_ledger_that_is_not_there_is_not_made_by_its_readers(path: Path) -> None:
+    """A wrong path is an error, not an empty ledger."""
+    with pytest.raises(FileNotFoundError):
+        open_ledger(path)
+    assert not path.exists()
+
+
+def test_half_a_surrogate_pair_makes_no_row_unreadable() -> None:
+    """It becomes a question mark, as it cannot be written in UTF-8."""
+    request = call().request._replace(attributes={"tag": "\ud800x"})
+    text = encoded([entry_of(call(request=request), 1)])
+    assert json.loads(json.loads(text)[0][-1]) == {"tag": "?x"}
+
+
+PROGRAM = """
+import os, sys, threading, time
+from or_instrument import Call, Reply, Request, Usage
+from or_instrument._money.ledger import flush_ledgers, ledger_at
+
+ledger = ledger_at(sys.argv[1])
+
+def call(number):
+    request = Request("chat", "openrouter", "a/model", "openrouter.ai", 443)
+    reply = Reply(model="a/model", usage=Usage(cost=0.1, is_byok=False))
+    return Call(number, request, reply, "complete", time.time_ns(), 0.0)
+"""
+TO_BE_KILLED = f"""{PROGRAM}
+number = 0
+while True:
+    for _ in range(20):
+        number += 1
+        ledger(call(number))
+    if flush_ledgers():
+        print(number, flush=True)
+"""
+MANY_THREADS = f"""{PROGRAM}
+def work(first):
+    for number in range(first, first + 50):
+        ledger(call(number))
+
+threads = [threading.Thread(target=work, args=(1000 * each,)) for each in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+FORKS = f"""{PROGRAM}
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+stop = threading.Event()
+
+def write():
+    number = 0
+    while not stop.is_set():
+        number += 1
+        ledger(call(number))
+        time.sleep(0.0005)
+    print(number, flush=True)
+
+writer = threading.Thread(target=write)
+writer.start()
+for _ in range(12):
+    pid = os.fork()
+    if pid == 0:
+        ledger(call(1))
+        os._exit(0 if flush_ledgers() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+writer.join()
+"""
+
+
+def run(program: str, path: Path) -> subprocess.Popen[str]:
+    """Start a program that writes into a ledger."""
+    return subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+def test_what_was_confirmed_outlives_kill_9(path: Path) -> None:
+    """Killed in the middle of writing, again and again, into one file: no row that `flush()` confirmed is missing."""
+    confirmed = 0
+    for round_ in range(int(os.environ.get("OR_INSTRUMENT_TEST_KILLS", "3"))):
+        with run(TO_BE_KILLED, path) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(1 + round_ % 5)]
+            process.send_signal(signal.SIGKILL)
+            lines += process.stdout.read().splitlines(keepends=True)
+        confirmed += int([line for line in lines if line.endswith("\n")][-1])
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            (count, distinct) = connection.execute(
+                "SELECT count(*), count(DISTINCT process || ' ' || call) FROM calls"
+            ).fetchone()
+        assert count == distinct
+        assert count >= confirmed
+
+
+def test_processes_and_threads_share_a_ledger(path: Path) -> None:
+    """Four processes of eight threads, at once and from the first statement on: every row is there, once."""
+    processes = [run(MANY_THREADS, path) for _ in range(4)]
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    told = rows(path)
+    assert len(told) == 4 * 8 * 50
+    assert len({row["process"] for row in told}) == 4
+    assert sum(row["spend_e12"] for row in told) * E12 == Decimal("0.1") * len(told)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_children_write_rows_of_their_own(path: Path) -> None:
+    """While the parent writes; their calls have the same numbers, and no child hangs or takes a row of the parent's."""
+    with run(FORKS, path) as process:
+        out, _ = process.communicate()
+    assert process.returncode == 0
+    told = rows(path)
+    assert len(told) == int(out) + 12
+    assert len({row["process"] for row in told}) == 13
+
+
+def test_a_caller_does_not_wait_for_a_locked_file(path: Path, ledger: Ledger) -> None:
+    """Nor does a thread beside it: the writer is never inside SQLite for longer than a try."""
+    ledger(call(0))
+    assert ledger.flush()
+    done = threading.Event()
+
+    def go() -> None:
+        for number in range(1, 50):
+            ledger(call(number))
+        done.set()
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Thread(target=go).start()
+        assert done.wait(30)
+        other.execute("ROLLBACK")
+    assert ledger.flush()
+    assert len(rows(path)) == 50
+
+
+ENDS = {
+    "exit": "",
+    "sigterm": "os.kill(os.getpid(), signal.SIGTERM)",
+    "child": """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=ask)
+child.start()
+child.join()
+""",
+}
+ENDING = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import multiprocessing.util
+import openai, or_instrument
+
+or_instrument.instrument(hosts=["127.0.0.1"], ledger=sys.argv[1])
+
+def ask():
+    client = openai.OpenAI(api_key="k", base_url=os.environ["FAKE_URL"])
+    client.chat.completions.create(model="a/model", messages=[])
+
+ask()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGTERM")
+@pytest.mark.parametrize(("end", "count"), [("exit", 1), ("sigterm", 1), ("child", 2)])
+def test_the_end_of_a_process_loses_nothing(
+    end: str, count: int, path: Path, fake: FakeOpenRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own end, SIGTERM, and that of a forked child, which runs no exit functions."""
+    monkeypatch.setenv("FAKE_URL", fake.base_url)
+    with run(ENDING + ENDS[end], path) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGTERM if end == "sigterm" else 0)
+    assert len(rows(path)) == count

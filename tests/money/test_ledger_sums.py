@@ -1,0 +1,329 @@
+"""`or-instrument cost --ledger` adds a ledger up: by what is asked for, since a day, to the last digit."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from contextlib import closing
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filled_ledger import call, fill
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from or_instrument import CostTracker
+from or_instrument._cli import main
+from or_instrument._cli.ledgers import day, last_days
+from or_instrument._money.focus import COLUMNS, MANDATORY
+from or_instrument._money.journal import Journal
+from or_instrument._money.query import totals_of
+from or_instrument._money.schema import open_ledger
+from or_instrument._money.totals import NONE, dimension_of
+
+
+@pytest.fixture(autouse=True)
+def _no_ledger_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OR_INSTRUMENT_LEDGER", raising=False)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Return a ledger with calls of three days, two models and two tenants."""
+    return fill(
+        tmp_path / "costs.db",
+        [
+            call(1, 0.1, "2026-11-24T23:59", tenant="acme", input_tokens=3, output_tokens=2),
+            call(2, 0.2, "2026-11-25T00:00", tenant="zeta", model="b/other", input_tokens=3),
+            call(3, 1e-07, tenant="acme", provider="Q"),
+            call(4, None, tenant="acme"),
+            call(5, 0.3, model="b/other"),
+        ],
+    )
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
+    """Run `or-instrument cost`; return its exit code and what it printed."""
+    code = main.main(["cost", *map(str, args)])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def by(out: str, dimension: str) -> dict[str, str]:
+    """Return the USD of one dimension."""
+    return {value: part["usd"] for value, part in json.loads(out)["by"][dimension].items()}
+
+
+def test_a_ledger_is_added_up(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By everything where nothing is said, the calls of unknown cost counted beside."""
+    code, out, err = run(capsys, "--ledger", book, "--format", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["total"] == {
+        "calls": 5,
+        "unknown": 1,
+        "usd": "0.6000001",
+        "input_tokens": 6,
+        "output_tokens": 2,
+    }
+    assert by(out, "model") == {"b/other": "0.5", "a/model": "0.1000001"}
+    assert by(out, "provider") == {"P": "0.6", "Q": "0.0000001"}
+    assert by(out, "day") == {"2026-11-24": "0.1", "2026-11-25": "0.2", "2026-11-26": "0.3000001"}
+    assert by(out, "attributes.tenant") == {"acme": "0.1000001", "zeta": "0.2"}
+
+
+def test_since_takes_whole_days(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From midnight UTC on."""
+    _, out, _ = run(capsys, "--ledger", book, "--since", "2026-11-25", "--by", "model", "--format", "json")
+    assert by(out, "model") == {"b/other": "0.5", "a/model": "0.0000001"}
+
+
+def test_several_at_once_are_a_cross(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--by model,tenant`; calls without the attribute are in it too, so that it adds up."""
+    _, out, _ = run(capsys, "--ledger", book, "--by", "model,tenant", "--by", "day", "--format", "json")
+    crossed = {tuple(json.loads(value)): usd for value, usd in by(out, "model,attributes.tenant").items()}
+    assert crossed == {
+        ("a/model", "acme"): "0.1000001",
+        ("b/other", "zeta"): "0.2",
+        ("b/other", NONE): "0.3",
+    }
+    assert set(json.loads(out)["by"]) == {"model,attributes.tenant", "day"}
+
+
+def test_a_cross_is_one_table(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a column for each part."""
+    pytest.importorskip("rich")
+    _, out, _ = run(capsys, "--ledger", book, "--by", "model,tenant")
+    (line,) = [line for line in out.splitlines() if "zeta" in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == ["b/other", "zeta", "0.2", "1", "0", "3", "0"]
+
+
+def test_rows_have_bars_in_a_terminal(book: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """As long as their part of the dearest; elsewhere none."""
+    pytest.importorskip("rich")
+    _, out, _ = run(capsys, "--ledger", book)
+    assert "█" not in out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    _, out, _ = run(capsys, "--ledger", book)
+    bars = [line.count("█") for line in out.splitlines() if "/" in line]
+    assert bars == [20, 4]
+
+
+def test_ledgers_are_named_by_the_environment_too(
+    book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`OR_INSTRUMENT_LEDGER`, unless some are given, or files are."""
+    other = fill(tmp_path / "other.db", [call(1, 5.0)])
+    monkeypatch.setenv("OR_INSTRUMENT_LEDGER", str(other))
+    assert json.loads(run(capsys, "--format", "json")[1])["total"]["usd"] == "5"
+    both = run(capsys, "--ledger", book, "--ledger", other, "--format", "json")[1]
+    assert json.loads(both)["total"]["usd"] == "5.6000001"
+    CostTracker().export_json(tmp_path / "none.json")
+    assert json.loads(run(capsys, tmp_path / "none.json", "--format", "json")[1])["total"]["usd"] == "0"
+
+
+def test_files_and_ledgers_add_up(book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An export of a tracker beside a ledger."""
+    tracker = CostTracker(rows=True)
+    tracker(call(1, 1.0, tenant="acme"))
+    tracker.export_csv(tmp_path / "rows.csv", rows=True)
+    _, out, _ = run(capsys, tmp_path / "rows.csv", "--ledger", book, "--by", "tenant", "--format", "json")
+    assert by(out, "attributes.tenant") == {"acme": "1.1000001", "zeta": "0.2"}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json"])
+def test_rows_know_days_and_crosses(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exports with rows can be asked what a ledger can be asked."""
+    tracker = CostTracker(rows=True)
+    for made in (call(1, 0.5, "2026-11-24T12:00", tenant="acme"), call(2, 0.25, tenant="acme"), call(3, None)):
+        tracker(made)
+    if name.endswith("csv"):
+        tracker.export_csv(tmp_path / name, rows=True)
+    else:
+        tracker.export_json(tmp_path / name)
+    code, out, _ = run(
+        capsys, tmp_path / name, "--since", "2026-11-25", "--by", "model,tenant", "--by", "day", "--format", "json"
+    )
+    assert code == 0
+    crossed = {tuple(json.loads(value)): usd for value, usd in by(out, "model,attributes.tenant").items()}
+    assert crossed == {("a/model", "acme"): "0.25", ("a/model", NONE): "0"}
+    assert by(out, "day") == {"2026-11-26": "0.25"}
+
+
+@pytest.mark.parametrize("asked", [("--since", "7d"), ("--by", "model,tenant")])
+@pytest.mark.parametrize("name", ["totals.csv", "totals.json"])
+def test_totals_know_neither(
+    name: str, asked: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is an error that says so."""
+    tracker = CostTracker()
+    tracker(call(1, 0.5))
+    (tracker.export_csv if name.endswith("csv") else tracker.export_json)(tmp_path / name)
+    code, _, err = run(capsys, tmp_path / name, *asked)
+    assert code == 2
+    assert f"{name}:1: holds totals" in err
+
+
+def test_lost_calls_are_told(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, so that what is printed stays an export."""
+    Journal(str(book)).note_lost(1, "2026-11-26", 3)
+    assert f"{book}: 3 calls could not be written" in run(capsys, "--ledger", book, "--format", "csv")[2]
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        ((), "nothing to sum"),
+        (("--ledger", "none.db"), "none.db cannot be used: No such file"),
+        (("--ledger", "costs.db", "--format", "focus", "--by", "model"), "hour by hour"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    args: tuple[str, ...], why: str, book: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exit code 2."""
+    monkeypatch.chdir(book.parent)
+    code, _, err = run(capsys, *args)
+    assert code == 2
+    assert why in err
+
+
+def test_days_are_utc_and_today_is_one_of_them() -> None:
+    """`7d` is the last seven."""
+    today = date(2026, 11, 26)
+    assert day("7d", today) == "2026-11-20"
+    assert day("1d", today) == "2026-11-26"
+    assert day("2026-11-01") == "2026-11-01"
+    assert last_days("90d", today) == "2026-08-29"
+    for wrong in ("", "0d", "d", "7", "2026-13-01", "7d "):
+        with pytest.raises(argparse.ArgumentTypeError):
+            day(wrong)
+
+
+NAMES = st.sampled_from(["tenant", "it's", 'a"b', "a\\b", "ü", "a.b", "", "$"])
+VALUES = st.sampled_from(["x", "", "ü", "1", '"', "\x00y"])
+COSTS = st.none() | st.floats(0, 1e9) | st.floats(0, 1e-20)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(COSTS, st.dictionaries(NAMES, VALUES, max_size=3)), max_size=8), NAMES.filter(bool))
+def test_sums_are_exact(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[float | None, dict[str, str]]], name: str
+) -> None:
+    """Whatever the amounts, and whatever the names and values of attributes; a NUL is shown as what cannot be shown."""
+    path = tmp_path_factory.mktemp("ledger") / "costs.db"
+    fill(path, [call(number, usd, **attributes) for number, (usd, attributes) in enumerate(told)])
+    tracker = CostTracker()
+    for number, (usd, attributes) in enumerate(told):
+        tracker(call(number, usd, **attributes))
+    with closing(open_ledger(path)) as ledger:
+        totals = totals_of(ledger, [dimension_of(name)])
+    assert totals.all == tracker._totals.all
+    expected = {
+        value.replace("\0", "\ufffd"): part.usd
+        for value, part in tracker._totals.groups.get(dimension_of(name), {}).items()
+    }
+    assert {value: part.usd for value, part in totals.by(name).items()} == expected
+
+
+def test_sums_larger_than_64_bits_are_exact(tmp_path: Path) -> None:
+    """Of whole numbers of 1e-24 as of 1e-12 USD."""
+    cost = 999_999.999999999999
+    path = fill(tmp_path / "costs.db", [call(number, cost) for number in range(30)])
+    with closing(open_ledger(path)) as ledger:
+        assert totals_of(ledger, []).all.usd == Decimal(str(cost)) * 30
+
+
+def focus(capsys: pytest.CaptureFixture[str], *args: str | Path) -> list[dict[str, str]]:
+    """Return the rows of the FOCUS export."""
+    code, out, _ = run(capsys, "--format", "focus", *args)
+    assert code == 0
+    return list(csv.DictReader(out.splitlines()))
+
+
+def test_focus_has_the_columns_of_its_specification(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All 21 mandatory ones of version 1.2, those that must not be null filled in, and our own after them."""
+    listed = (Path(__file__).parent / "focus_1_2_mandatory.csv").read_text().splitlines()
+    specified = list(csv.DictReader(listed))
+    assert sorted(MANDATORY) == sorted(column["ColumnId"] for column in specified)
+    assert len(specified) == 21
+    rows = focus(capsys, "--ledger", book)
+    assert tuple(rows[0]) == COLUMNS
+    assert [name.startswith("x_") for name in COLUMNS] == sorted(name.startswith("x_") for name in COLUMNS)
+    for row in rows:
+        for column in specified:
+            assert row[column["ColumnId"]] or column["AllowsNulls"] == "True", column
+        assert row["ChargeClass"] == row["BillingAccountName"] == ""
+
+
+def test_focus_has_a_row_an_hour_model_key_and_set_of_attributes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the sum of the calls in it, and the month that they are billed in."""
+    calls = [
+        call(1, 0.1, "2026-12-31T23:01", tenant="acme", input_tokens=3, output_tokens=2),
+        call(2, 0.2, "2026-12-31T23:59", tenant="acme", input_tokens=5),
+        call(3, 0.4, "2026-12-31T23:59", input_tokens=5),
+        call(4, 0.8, "2026-12-31T22:59"),
+    ]
+    fill(tmp_path / "costs.db", calls, api_key_hash="ab" * 32)
+    rows = focus(capsys, "--ledger", tmp_path / "costs.db")
+    assert [(row["ChargePeriodStart"], row["EffectiveCost"], row["Tags"]) for row in rows] == [
+        ("2026-12-31T22:00:00Z", "0.8", "{}"),
+        ("2026-12-31T23:00:00Z", "0.3", '{"tenant":"acme"}'),
+        ("2026-12-31T23:00:00Z", "0.4", "{}"),
+    ]
+    row = rows[1]
+    assert (row["ConsumedQuantity"], row["ConsumedUnit"], row["x_Calls"]) == ("10", "Tokens", "2")
+    assert (rows[0]["ConsumedQuantity"], rows[0]["ConsumedUnit"]) == ("1", "Requests")
+    assert (row["ChargePeriodEnd"], row["BillingPeriodStart"]) == ("2027-01-01T00:00:00Z", "2026-12-01T00:00:00Z")
+    assert row["BillingPeriodEnd"] == "2027-01-01T00:00:00Z"
+    assert row["BilledCost"] == row["ListCost"] == row["ContractedCost"] == "0.3"
+    assert row["BillingAccountId"] == "ab" * 32
+    named = focus(capsys, "--ledger", tmp_path / "costs.db", "--billing-account", "acct-7")
+    assert {row["BillingAccountId"] for row in named} == {"acct-7"}
+
+
+def test_focus_has_two_rows_for_a_byok_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What OpenRouter bills, and what the provider does: together the spend, and what was consumed once."""
+    byok = call(1, 0.05, is_byok=True, upstream_cost=1.0, input_tokens=7)
+    fill(tmp_path / "costs.db", [byok, call(2, 0.5, input_tokens=2)])
+    rows = focus(capsys, "--ledger", tmp_path / "costs.db")
+    told = [(row["InvoiceIssuerName"], row["BilledCost"], row["EffectiveCost"]) for row in rows]
+    assert told == [("OpenRouter", "0.5", "0.5"), ("OpenRouter", "0.05", "0.05"), ("P", "0", "1")]
+    assert sum(Decimal(row["EffectiveCost"]) for row in rows) == Decimal("1.55")
+    assert sum(int(row["ConsumedQuantity"] or 0) for row in rows) == 9
+    assert all(row["PricingQuantity"] for row in rows)
+
+
+def test_focus_leaves_out_what_is_unknown_and_counts_it(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr."""
+    _, out, err = run(capsys, "--ledger", book, "--format", "focus")
+    assert "the cost of 1 calls is unknown" in err
+    assert sum(int(row["x_Calls"]) for row in csv.DictReader(out.splitlines())) == 4
+
+
+def test_prune_keeps_the_last_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Today and those before it; older rows go, and so does what is known of lost ones."""
+    now = datetime.now(timezone.utc)
+    ages = (0, 1, 2, 3)
+    days = [(now - timedelta(days=age)).strftime("%Y-%m-%dT00:00") for age in ages]
+    path = fill(tmp_path / "costs.db", [call(age, 1.0, at) for age, at in zip(ages, days, strict=True)])
+    Journal(str(path)).note_lost(1, days[3][:10], 9)
+    assert main.main(["ledger", "prune", "--keep", "2d", "--ledger", str(path)]) == 0
+    assert f"{path}: 2 rows of days before {days[1][:10]} removed" in capsys.readouterr().out
+    with closing(open_ledger(path)) as ledger:
+        assert [row[0] for row in ledger.execute("SELECT call FROM calls ORDER BY call")] == [0, 1]
+        assert ledger.execute("SELECT count(*) FROM lost").fetchone() == (0,)
+
+
+def test_prune_needs_a_ledger(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so, and what is no number of days."""
+    assert main.main(["ledger", "prune", "--keep", "2d"]) == 2
+    assert "OR_INSTRUMENT_LEDGER" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main.main(["ledger", "prune", "--keep", "2026-11-01"])
