@@ -129,7 +129,7 @@ class Flight:
             self._open.pop()
         except IndexError:
             return
-        if self.cut is not None and outcome in _LET_GO:
+        if self.cut is not None and outcome == "abandoned":
             outcome, otherwise = "error", self.cut
         ended = perf_counter()
         _live.pop(self.id, None)

@@ -12,7 +12,14 @@ from time import perf_counter
 from types import FrameType, MethodType
 from typing import Any, Final
 
-from or_instrument._calls.ending import broken, end_closed, is_closed_by_reader, is_read_by_stream, is_running
+from or_instrument._calls.ending import (
+    broken,
+    end_closed,
+    is_cancellation,
+    is_closed_by_reader,
+    is_read_by_stream,
+    is_running,
+)
 from or_instrument._calls.flight import Flight
 from or_instrument._openrouter.failure import failure_of_exception
 
@@ -153,11 +160,11 @@ class ResponseHooks:
         # To read twice is refused, which is not the end of what is being read.
         if type(exc).__name__ in _MISUSES and self._flight.last_read_at is not None:
             return
-        if is_read_by_stream(frame):
+        if self._flight.closing or is_cancellation(exc) or not is_read_by_stream(frame):
+            broken(self._flight, exc)
+        else:
             # The SDK makes an exception of its own of it, and closes the response (or is tapped) with that one.
             self._flight.cut = failure_of_exception(exc)
-        else:
-            broken(self._flight, exc)
 
     def _closing(self, frame: FrameType) -> bool:
         by_reader = is_closed_by_reader(self._response, frame)
