@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from or_instrument._cli import cost, demo, doctor, ledger, run
+from or_instrument._cli import cost, demo, doctor, ledger, reconcile, run
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._version import __version__
@@ -26,6 +26,7 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "doctor": _Command(
         "say what is installed, patched and set, and how to mend what is wrong", doctor.add_arguments, doctor.run
     ),
+    "reconcile": _Command("compare a ledger with what OpenRouter has charged", reconcile.add_arguments, reconcile.run),
     "run": _Command("run a command with recording switched on", run.add_arguments, run.run),
 }
 

@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from or_instrument._extras import require
+from or_instrument._money.reconcile import Line
 from or_instrument._money.totals import NONE, Sum, Totals, parts_of, usd_text
 
 _NUMBERS: Final = ("USD", "calls", "unknown", "input", "output")
 _BAR_WIDTH: Final = 20
+_LINE_TITLES: Final = ("day", "model", "ours USD", "OpenRouter USD", "difference", "calls", "requests", "unknown")
 
 
 def show(totals: Totals, dimensions: Sequence[str]) -> None:
@@ -22,6 +24,38 @@ def show(totals: Totals, dimensions: Sequence[str]) -> None:
         console.print(_table(totals, dimension, has_bars=console.is_terminal))
     if totals.all.unknown:
         console.print(f"The cost of {totals.all.unknown} of {totals.all.calls} calls is unknown and not in the sums.")
+
+
+def print_lines(lines: Sequence[Line]) -> None:
+    """Print both sides of each line as plain text."""
+    table = [_LINE_TITLES, *map(_line_cells, lines)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        texts, numbers = cells[:2], cells[2:]
+        shown = [text.ljust(width) for text, width in zip(texts, widths, strict=False)]
+        print(
+            "  ".join([*shown, *(cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True))]).rstrip()
+        )
+
+
+def short(usd: Decimal) -> str:
+    """Return an amount without the zeros at its end."""
+    text = usd_text(usd)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _line_cells(line: Line) -> tuple[str, ...]:
+    ours, theirs = line.ours, line.theirs
+    return (
+        line.day,
+        line.model,
+        short(ours.usd),
+        short(theirs.usd),
+        short(line.difference),
+        str(ours.calls),
+        str(theirs.calls) if theirs.calls else "-",
+        str(ours.unknown),
+    )
 
 
 def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from or_instrument._errors import LookupFailed
-from or_instrument._openrouter.account import UnreadableError, read_credits, read_generation, read_key
+from or_instrument._openrouter.account import UnreadableError, read_activity, read_credits, read_generation, read_key
 from or_instrument._openrouter.failure import class_name, failure_of_exception
-from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
+from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -127,6 +127,17 @@ def generation_question(generation_id: str) -> Question[Generation]:
     if not isinstance(generation_id, str) or not generation_id.strip():
         raise ValueError(f"generation_id is {generation_id!r}; allowed: an id such as 'gen-...', as in response.id")
     return Question("/generation", {"id": generation_id}, read_generation, may_come=True)
+
+
+def filed_question(generation_id: str) -> Question[Generation]:
+    """Return the question for a generation of long ago: where it is not on file by now, it never will be."""
+    return replace(generation_question(generation_id), may_come=False)
+
+
+def activity_question(api_key_hash: str | None = None) -> Question[tuple[Activity, ...]]:
+    """Return the question for the last 30 completed UTC days, of the whole account or of one key."""
+    params = {} if api_key_hash is None else {"api_key_hash": api_key_hash}
+    return Question("/activity", params, read_activity, when_forbidden="Only management keys may read the activity.")
 
 
 KEY: Final = Question("/key", {}, read_key)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
+from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
 from or_instrument._openrouter.values import amount, get
 from or_instrument._records import Reply, Usage, exact
 
@@ -28,6 +28,14 @@ def read_generation(body: object) -> Generation:
 def read_key(body: object) -> KeyStatus:
     """Return the status in the body of `GET /key`. Raises `UnreadableError`."""
     return KeyStatus(**_fields(KeyStatus, body))
+
+
+def read_activity(body: object) -> tuple[Activity, ...]:
+    """Return the rows in the body of `GET /activity`. Raises `UnreadableError`."""
+    data = get(body, "data")
+    if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
+        raise UnreadableError("a body whose data is no list of rows")
+    return tuple(Activity(**fields_of(Activity, row)) for row in data)
 
 
 def read_credits(body: object) -> Credits:
@@ -71,6 +79,11 @@ def _fields(record: type[NamedTuple], body: object) -> dict[str, Any]:
     data = get(body, "data")
     if not isinstance(data, Mapping):
         raise UnreadableError(f"{'a JSON body' if isinstance(body, Mapping) else _kind(body)} without data")
+    return fields_of(record, data)
+
+
+def fields_of(record: type[NamedTuple], data: Mapping[str, object]) -> dict[str, Any]:
+    """Return what of an object can be read as the fields of a record, and the rest as `extra`."""
     readers = _readers(record)
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}

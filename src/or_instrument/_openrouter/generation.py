@@ -1,8 +1,8 @@
 """What OpenRouter's account endpoints answer, as frozen records.
 
-The fields are those of the service's OpenAPI document (`GET /generation`, `GET /key`, `GET /credits`). A field that is
-absent, null or not what it is documented to be is `None`; what is not documented, or cannot be read, is in `extra` as
-it came.
+The fields are those of the service's OpenAPI document (`GET /generation`, `GET /key`, `GET /credits`, `GET /activity`).
+A field that is absent, null or not what it is documented to be is `None`; what is not documented, or cannot be read, is
+in `extra` as it came.
 """
 
 from __future__ import annotations
@@ -133,6 +133,28 @@ class KeyStatus(NamedTuple):
     """`used`, `limit`, `remaining`."""
     rate_limit: Mapping[str, Any] | None = None
     """Deprecated by the service, which says to ignore it."""
+    extra: Mapping[str, Any] = _NOTHING
+    """Undocumented fields, and those that could not be read."""
+
+
+class Activity(NamedTuple):
+    """One row of `GET /activity`: what was charged on one UTC day for one endpoint. Amounts are USD."""
+
+    date: str | None = None
+    """ISO 8601."""
+    model: str | None = None
+    model_permaslug: str | None = None
+    """The model's permanent slug, with its date."""
+    endpoint_id: str | None = None
+    provider_name: str | None = None
+    usage: Decimal | None = None
+    """USD, charged to the account."""
+    byok_usage_inference: Decimal | None = None
+    """USD, what OpenRouter believes that the provider billed to the user's own key."""
+    requests: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
     extra: Mapping[str, Any] = _NOTHING
     """Undocumented fields, and those that could not be read."""
 

@@ -1,0 +1,62 @@
+"""Gathers both sides of a comparison: what some ledgers have, and what OpenRouter tells of the same days."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from or_instrument._errors import LookupFailed
+from or_instrument._money import own
+from or_instrument._money.account import activity_question, ask, filed_question
+from or_instrument._money.own import Scope
+from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
+from or_instrument._openrouter.generation import Activity
+from or_instrument._records import add
+
+_log = logging.getLogger("or_instrument")
+_ANSWER_S: Final = 10.0
+_PATIENCE: Final = 3
+
+
+def look_up(client: Any, books: Iterable[sqlite3.Connection], scope: Scope) -> None:
+    """Look up the calls whose cost is not known, and fill their rows; give up where that fails three times."""
+    failures = 0
+    for book in books:
+        for row, generation_id in own.unknown_in(book, scope):
+            try:
+                own.recover(book, row, ask(client, filed_question(generation_id), _ANSWER_S))
+            except LookupFailed as failed:
+                failures += 1
+                if failures == _PATIENCE:
+                    _log.warning("looking up what is not known was given up: %s", failed)
+                    return
+
+
+def activity(client: Any, scope: Scope, key: str | None = None) -> list[Activity]:
+    """Return what OpenRouter tells of the days, of the whole account or of one key. Raises `LookupFailed`."""
+    rows = ask(client, activity_question(key), _ANSWER_S)
+    return [row for row in rows if scope.since <= (row.date or "")[:10] < scope.until]
+
+
+def ours_of(books: Iterable[sqlite3.Connection], scope: Scope) -> dict[Place, Side]:
+    """Return what the ledgers have, by day and model."""
+    sums: dict[Place, Side] = {}
+    for book in books:
+        for place, side in own.sums_of(book, scope).items():
+            sums[place] = sums.get(place, Side()).plus(side)
+    return sums
+
+
+def begin_of(books: Iterable[sqlite3.Connection]) -> str | None:
+    """Return when the first call of the ledgers began, `None` where they have none."""
+    return min((begin for book in books if (begin := own.begin_of(book))), default=None)
+
+
+def others(account: Sequence[Activity], rows: Sequence[Activity]) -> Side | None:
+    """Return what the account has beside some rows of it, `None` where that is nothing."""
+    whole, part = total(compare({}, theirs_of(account))).theirs, total(compare({}, theirs_of(rows))).theirs
+    if whole.calls == part.calls and whole.usd == part.usd:
+        return None
+    return Side(add(whole.usd, part.usd.copy_negate()), whole.calls - part.calls)
