@@ -1,4 +1,4 @@
-"""Attributes of the user's as metric labels: only the allowed keys, and a bounded number of values."""
+"""Metric labels: of the user's attributes only the allowed keys, and of every label a bounded number of values."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 import openai
 import pytest
+from in_memory import Telemetry
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 import or_instrument
+from or_instrument._records import Call, Failure, Reply, Request
 from or_instrument._settings import resolve
+from or_instrument._telemetry.labels import LabelSets
+from or_instrument._telemetry.metrics import Metrics
 from or_instrument.testing import Answer, FakeOpenRouter
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
@@ -101,3 +105,58 @@ def test_the_service_tier_is_a_label_where_it_is_asked_for(
     _ask(client, feature="search")
     (point,) = telemetry.metrics()[COST]
     assert (point.attributes["feature"], point.attributes["openrouter.response.service_tier"]) == ("search", "flex")
+
+
+def _outside(number: int) -> Call:
+    """Return a call in which all that comes from outside has a value of its own."""
+    return Call(
+        number,
+        Request(f"o-{number}", f"p-{number}", f"m-{number}", "h", 443),
+        Reply(model=f"r-{number}", provider=f"s-{number}", failure=Failure(f"e-{number}")),
+        "error",
+        0,
+        0.1,
+        missing="error",
+    )
+
+
+def test_what_comes_from_outside_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Operation, models, providers and error type fold to `other`, each with one warning, and as they did before."""
+    telemetry = Telemetry()
+    sink = Metrics(telemetry.meter_provider.get_meter("test"), values_limit=2)
+    with caplog.at_level(logging.WARNING, "or_instrument"):
+        for number in (*range(9), 0):
+            sink(_outside(number))
+    told = {
+        "gen_ai.operation.name": "o",
+        "gen_ai.provider.name": "p",
+        "gen_ai.request.model": "m",
+        "gen_ai.response.model": "r",
+        "openrouter.provider.name": "s",
+        "error.type": "e",
+    }
+    points = telemetry.metrics()["gen_ai.client.operation.duration"]
+    assert sorted(point.count for point in points) == [1, 2, 7]
+    for name, letter in told.items():
+        assert {point.attributes[name] for point in points} == {f"{letter}-0", f"{letter}-1", "other"}
+    warned = [record.getMessage().split(" has had")[0] for record in caplog.records]
+    assert sorted(warned) == sorted(f"the metric attribute {name}" for name in told)
+
+
+def test_label_sets_are_bounded_too() -> None:
+    """Names that are made up for ever fill no memory."""
+    labels = LabelSets((), 3)
+    for number in range(3000):
+        labels.of(_outside(number))
+    assert len(labels._cache) <= 1024
+    assert labels.of(_outside(0)).common["gen_ai.request.model"] == "m-0"
+    assert labels.of(_outside(2999)).common["gen_ai.request.model"] == "other"
+
+
+def test_spans_keep_the_names_that_labels_fold(instrumented: Callable[..., Any], client: openai.OpenAI) -> None:
+    """A model that is `other` in the metrics has its name on the span."""
+    telemetry = instrumented(metric_values_limit=1)
+    for model in ("a/first", "a/second"):
+        client.chat.completions.create(model=model, messages=MESSAGES)
+    assert [span.attributes["gen_ai.request.model"] for span in telemetry.spans()] == ["a/first", "a/second"]
+    assert {point.attributes["gen_ai.request.model"] for point in telemetry.metrics()[COST]} == {"a/first", "other"}

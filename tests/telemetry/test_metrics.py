@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from or_instrument import Call, Failure, Reply, Request, Usage
 from or_instrument._calls.flight import missing
-from or_instrument._telemetry import metrics as _metrics
+from or_instrument._telemetry import labels as _labels
 from or_instrument._telemetry.enrich import _THEIRS, Theirs
 from or_instrument._telemetry.metrics import Metrics
 from or_instrument._telemetry.names import CACHE_READ_TOKENS
@@ -181,7 +181,7 @@ def test_an_allowed_attribute_may_be_a_tuple() -> None:
 def test_calls_of_one_kind_share_their_labels() -> None:
     """They are made once, not once a call."""
     recorder = Recorder().record(Usage(cost=1.0)).record(Usage(cost=2.0))
-    assert len(recorder.sink._cache) == 1
+    assert len(recorder.sink._labels._cache) == 1
     assert recorder.points(COST) == [(M, 3.0)]
 
 
@@ -263,12 +263,12 @@ def test_tokens_read_from_a_cache_are_counted() -> None:
 
 def test_the_labels_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many models there are; each keeps its own labels."""
-    monkeypatch.setattr(_metrics, "_CACHE_LIMIT", 4)
+    monkeypatch.setattr(_labels, "_CACHE_LIMIT", 4)
     recorder = Recorder()
     models = [f"acme/{number}" for number in range(20)]
     for model in models:
         recorder.record(request=REQUEST._replace(model=model))
-        assert len(recorder.sink._cache) <= 4
+        assert len(recorder.sink._labels._cache) <= 4
     assert [labels["gen_ai.request.model"] for labels, _ in recorder.points(DURATION)] == models
 
 
