@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import enum
+import subprocess
+import sys
 import threading
+from collections.abc import Sequence
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from or_instrument import attributes
-from or_instrument._calls.scope import ATTRIBUTES
+from or_instrument._calls import shield
+from or_instrument._calls.scope import ATTRIBUTES, plain_attributes
+
+SCALARS: Any = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.uuids()
+    | st.decimals()
+    | st.datetimes()
+)
+VALUES: Any = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner), max_leaves=5)
 
 
 def current() -> dict[str, object]:
@@ -34,7 +57,7 @@ def test_nested_scopes_add_up_and_the_inner_one_wins() -> None:
 
 def test_none_is_left_out_and_covers_nothing() -> None:
     """So a value that may be unknown can be passed as it is."""
-    with attributes(feature="search"), attributes(feature=None, tenant=None):  # type: ignore[arg-type]
+    with attributes(feature="search"), attributes(feature=None, tenant=None):
         assert current() == {"feature": "search"}
 
 
@@ -103,3 +126,138 @@ async def test_tasks_inherit_a_scope_and_keep_their_own_apart() -> None:
             group.start_soon(task, "b")
         assert current() == {"feature": "search"}
     assert seen == {name: {"feature": "search", "task": name} for name in "ab"}
+
+
+class Plan(enum.Enum):
+    """Of the application."""
+
+    PRO = "pro"
+    LIMIT = 5
+    TAGS = ("a", "b")
+    NESTED = Decimal("1.50")
+
+
+class Tier(str, enum.Enum):
+    """As web frameworks have them."""
+
+    PRO = "pro"
+
+
+class Name(str):
+    """Such as a marked-up text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "another text"
+
+
+class Count(int):
+    """Such as an id with methods."""
+
+
+class Share(float):
+    """Such as a number of numpy's."""
+
+
+TAKEN: dict[str, tuple[Any, object]] = {
+    "text": ("acme", "acme"),
+    "flag": (True, True),
+    "whole number": (7, 7),
+    "real number": (0.5, 0.5),
+    "Enum": (Plan.PRO, "pro"),
+    "Enum of a number": (Plan.LIMIT, 5),
+    "Enum of a tuple": (Plan.TAGS, ("a", "b")),
+    "Enum of a Decimal": (Plan.NESTED, "1.50"),
+    "Enum that is a text": (Tier.PRO, "pro"),
+    "UUID": (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+    "Decimal": (Decimal("0.10"), "0.10"),
+    "date": (date(2026, 11, 26), "2026-11-26"),
+    "datetime": (datetime(2026, 11, 26, 18, tzinfo=timezone.utc), "2026-11-26T18:00:00+00:00"),
+    "time": (time(18, 15), "18:15:00"),
+    "kind of text": (Name("acme"), "acme"),
+    "kind of whole number": (Count(7), 7),
+    "kind of real number": (Share(0.5), 0.5),
+    "list": (["a", "b"], ("a", "b")),
+    "list of UUIDs": ([UUID(int=5)], ("00000000-0000-0000-0000-000000000005",)),
+    "list of Enums and texts": ([Tier.PRO, Plan.PRO, Name("x"), "y"], ("pro", "pro", "x", "y")),
+    "list with a gap": (["a", None], ("a",)),
+    "empty list": ([], ()),
+    "range": (range(2), (0, 1)),
+    "largest whole number": (2**63 - 1, 2**63 - 1),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), TAKEN.values(), ids=TAKEN)
+def test_a_value_becomes_what_spans_and_metric_labels_can_have(given: Any, expected: object) -> None:
+    """Of a plain type, all through."""
+    with attributes(tenant=given):
+        (value,) = current().values()
+    assert value == expected
+    assert type(value) is type(expected)
+    if isinstance(value, tuple) and isinstance(expected, tuple):
+        assert [type(item) for item in value] == [type(item) for item in expected]
+
+
+class Broken(Sequence[str]):
+    """A list that cannot be read."""
+
+    def __len__(self) -> int:
+        raise ZeroDivisionError
+
+    def __getitem__(self, index: Any) -> Any:
+        raise ZeroDivisionError
+
+
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+LEFT_OUT: dict[str, Any] = {
+    "object": object(),
+    "bytes": b"acme",
+    "dict": {"a": 1},
+    "set": {"a"},
+    "function": print,
+    "complex number": 1j,
+    "list of several types": ["a", 1],
+    "list of a flag and a number": [True, 1],
+    "list of lists": [["a"]],
+    "list of objects": [object()],
+    "list of itself": ENDLESS,
+    "broken list": Broken(),
+    "whole number that OTLP cannot carry": 2**63,
+}
+
+
+@pytest.mark.parametrize("value", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_any_other_value_is_left_out_with_one_warning(
+    value: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the key and the type, never the value; nothing is raised, and the other attributes stay."""
+    monkeypatch.setattr(shield, "_reported", set())
+    for _ in range(3):
+        with attributes(tenant=value, feature="search"):
+            assert current() == {"feature": "search"}
+    (record,) = caplog.records
+    kind = type(value).__qualname__
+    assert record.getMessage().startswith(f"the attribute tenant is left out: a value of type {kind} cannot be one.")
+
+
+@given(VALUES)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_given_opentelemetry_takes_what_is_made_of_it(value: object) -> None:
+    """A value is made plain once and for all, or left out."""
+    (made,) = plain_attributes({"key": value}).values() or (None,)
+    scalars = made if type(made) is tuple else (made,)
+    assert len({type(scalar) for scalar in scalars}) <= 1
+    assert {type(scalar) for scalar in scalars} <= {str, bool, int, float, type(None)}
+    assert made is None or plain_attributes({"key": made}) == {"key": made} or made != made  # noqa: PLR0124 - NaN
+
+
+def test_the_import_of_the_package_needs_no_uuid() -> None:
+    """Whoever gives texts pays for no other type."""
+    code = (
+        "import sys, or_instrument\nwith or_instrument.attributes(tenant='a'): pass\n"
+        "print('or_instrument._calls.values' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "False"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import openai
 import pytest
@@ -160,3 +161,15 @@ def test_spans_keep_the_names_that_labels_fold(instrumented: Callable[..., Any],
         client.chat.completions.create(model=model, messages=MESSAGES)
     assert [span.attributes["gen_ai.request.model"] for span in telemetry.spans()] == ["a/first", "a/second"]
     assert {point.attributes["gen_ai.request.model"] for point in telemetry.metrics()[COST]} == {"a/first", "other"}
+
+
+def test_an_id_is_the_same_on_span_and_metric(
+    instrumented: Callable[..., Any], client: openai.OpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A UUID is a text on both, and OpenTelemetry has nothing to say about it."""
+    telemetry = instrumented(metric_attributes=["tenant"])
+    _ask(client, tenant=UUID(int=5))
+    (point,) = telemetry.metrics()[COST]
+    assert point.attributes["tenant"] == telemetry.span()["tenant"] == telemetry.calls[0].request.attributes["tenant"]
+    assert telemetry.span()["tenant"] == "00000000-0000-0000-0000-000000000005"
+    assert caplog.records == []

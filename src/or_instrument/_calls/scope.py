@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from or_instrument._calls.shield import warn_once
 from or_instrument._records import NOTHING, AttributeValue, Call
+
+if TYPE_CHECKING:
+    from datetime import date, time
+    from decimal import Decimal
+    from enum import Enum
+    from uuid import UUID
+
+    GivenScalar: TypeAlias = str | float | bool | Enum | UUID | Decimal | date | time
+    GivenValue: TypeAlias = GivenScalar | Sequence[GivenScalar | None] | None
 
 
 class Tracker(Protocol):
@@ -24,26 +34,49 @@ class Tracker(Protocol):
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
 """Those that are active, outermost first; one that was entered twice is there twice."""
+_ALLOWED: Final = "Allowed: texts, numbers, flags, Enums, UUIDs, dates, times, and lists of one of these types."
 RECORDING: Final = Event()
 """Set while `instrument()` is in effect."""
 
 
 @contextmanager
-def attributes(**attrs: AttributeValue) -> Iterator[None]:
+def attributes(**attrs: GivenValue) -> Iterator[None]:
     """Add attributes to the span of every call that begins inside.
 
-    For sync and async code alike; nested scopes add up, the inner one wins. `None` values are left out. They become
-    metric labels only where `instrument(metric_attributes=...)` names their keys.
+    For sync and async code alike; nested scopes add up, the inner one wins. They become metric labels only where
+    `instrument(metric_attributes=...)` names their keys. An Enum is its value, a UUID or Decimal its text, a date or
+    time its ISO 8601; `None` is left out. What else is no text, number, flag or list of such is left out with one
+    warning; nothing is raised.
 
         with or_instrument.attributes(feature="search", tenant="acme"):
             client.chat.completions.create(...)
     """
-    # A list could still be changed by its owner, and could not be a metric label.
-    given = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in attrs.items() if value is not None
-    }
-    token = ATTRIBUTES.set({**ATTRIBUTES.get(), **given})
+    token = ATTRIBUTES.set({**ATTRIBUTES.get(), **plain_attributes(attrs)})
     try:
         yield
     finally:
         ATTRIBUTES.reset(token)
+
+
+def plain_attributes(attrs: Mapping[str, object]) -> dict[str, AttributeValue]:
+    """Return attributes as OpenTelemetry takes them on spans and metrics alike, and as nobody can change them."""
+    made: dict[str, AttributeValue] = {}
+    for key, value in attrs.items():
+        if value is None:
+            continue
+        plain = value if type(value) is str else _plain(value)
+        if plain is None:
+            what = f"is left out: a value of type {type(value).__qualname__} cannot be one. {_ALLOWED}"
+            warn_once(f"the attribute {key}", what)
+        else:
+            made[key] = plain
+    return made
+
+
+def _plain(value: object) -> AttributeValue | None:
+    from or_instrument._calls.values import plain  # noqa: PLC0415 - uuid and datetime take long to import
+
+    try:
+        return plain(value)
+    except Exception:  # noqa: BLE001 - a list or a subclass of the application's own may raise anything
+        return None

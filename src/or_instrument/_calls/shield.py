@@ -15,10 +15,8 @@ def report(where: str, exc: BaseException) -> None:
 
     The exception's text is left out: it may quote what the call was about.
     """
-    cause = (where, type(exc))
-    if cause in _reported or len(_reported) >= _CAUSES_LIMIT:
+    if not _is_first(where, type(exc)):
         return
-    _reported.add(cause)
     _log.warning(
         "%s failed with %s; the call itself is unaffected, telemetry of it may be incomplete. Further failures of "
         "this kind are not logged.",
@@ -26,6 +24,19 @@ def report(where: str, exc: BaseException) -> None:
         type(exc).__qualname__,
         extra={"where": _place(exc)},
     )
+
+
+def warn_once(about: str, what: str) -> None:
+    """Log what is wrong with a thing of the application's, once for each thing."""
+    if _is_first(about, Warning):
+        _log.warning("%s %s", about, what)
+
+
+def _is_first(about: str, kind: type[BaseException]) -> bool:
+    if (about, kind) in _reported or len(_reported) >= _CAUSES_LIMIT:
+        return False
+    _reported.add((about, kind))
+    return True
 
 
 def _place(exc: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import metrics as otel_metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from or_instrument._calls.scope import plain_attributes
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Worker
 from or_instrument._clients.target import sync_client
@@ -77,7 +78,7 @@ class AccountGauges:
     ) -> None:
         self._read = read
         self._every_s = every_s
-        self._attributes = dict(attributes)
+        self._attributes = plain_attributes(attributes)
         self._clock = clock
         self._last: tuple[KeyStatus, float] | None = None
         self._is_started = False
