@@ -106,8 +106,8 @@ def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
         return estimator()
     except MissingExtra as exc:
         if is_asked:
-            raise ConfigError(str(exc)) from exc
-        _log.warning("%s. Nothing is estimated.", exc)
+            raise ConfigError(f"estimate=True: {exc}") from exc
+        _log.warning("estimate: %s. Nothing is estimated.", exc)
         return None
 
 

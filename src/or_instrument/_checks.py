@@ -1,4 +1,4 @@
-"""Refuses providers, sinks and functions that cannot be what they are given as, before anything is patched."""
+"""Refuses sinks and functions that cannot be what they are given as, before anything is patched."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from collections.abc import Callable, Iterable
 from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._records import Sink
-
-
-def check_provider(option: str, provider: object, method: str) -> None:
-    """Raise `ConfigError` where what was given as a provider has no such method; `None` is allowed."""
-    if provider is not None and not callable(getattr(provider, method, None)):
-        raise ConfigError(
-            f"{option}={provider!r} is not allowed; allowed: a provider, with {method}(), or None for the global one"
-        )
 
 
 def checked_sinks(sinks: object) -> tuple[Sink, ...]:

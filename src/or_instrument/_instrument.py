@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
-from or_instrument._checks import check_provider, checked_redact, checked_sinks
+from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
 from or_instrument._money.ledger import flush_ledgers
 from or_instrument._money.lookup import LOOKUPS
 from or_instrument._options import ENABLED
 from or_instrument._records import Sink
 from or_instrument._settings import enabled, refuse_unknown, resolve
-from or_instrument._telemetry.providers import Providers, flush_within
+from or_instrument._telemetry.providers import Providers, check_provider, flush_within
 
 if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics

@@ -33,7 +33,7 @@ class OpenRouterInstrumentor:
         try:
             instrument(**options)
         except Exception as exc:  # noqa: BLE001 - see above
-            _log.error("not instrumented: %s", exc)
+            _log.error("OpenRouterInstrumentor: not instrumented: %s", exc)
 
     def uninstrument(self, **_kwargs: Any) -> None:
         """Take everything of ours off the SDK."""

@@ -49,6 +49,13 @@ def test_the_kill_switch_stays() -> None:
     assert run(*RUN, python(), "-c", REPORT, env=environ(OR_INSTRUMENT_ENABLED="false")).stdout == "False\n"
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_switch_is_unset(value: str) -> None:
+    """So that the command is recorded."""
+    assert _run.environment({"OR_INSTRUMENT_ENABLED": value})["OR_INSTRUMENT_ENABLED"] == "true"
+    assert run(*RUN, python(), "-c", REPORT, env=environ(OR_INSTRUMENT_ENABLED=value)).stdout == "True\n"
+
+
 def test_another_sitecustomize_still_runs(tmp_path: Path) -> None:
     """The sitecustomize that ours hides is run, and is the one that `import` gives."""
     (tmp_path / "sitecustomize.py").write_text("WHO = 'theirs'\n")

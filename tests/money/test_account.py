@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from odd_account import OddAccount
 
 import or_instrument
+from or_instrument import ConfigError
 from or_instrument._money import account as _account
 from or_instrument._money.account import Attempts, generation_question
 from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, usage_of
@@ -158,6 +159,31 @@ async def test_the_wrong_kind_of_client_is_told(client: openai.OpenAI, aclient: 
         or_instrument.fetch_key(aclient)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="sync client"):
         await or_instrument.afetch_key(client)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wrong", [None, "sk-or-secret", 5, {}, openai.OpenAI, openai.AsyncOpenAI], ids=str)
+async def test_what_is_no_client_is_refused(wrong: Any) -> None:
+    """The error says what is wanted, and tells nothing of what may be a key."""
+    for ask_sync in (or_instrument.fetch_key, or_instrument.fetch_credits, or_instrument.observe_account):
+        with pytest.raises(ConfigError, match=r"the client is .*; allowed: an openai\.OpenAI") as caught:
+            ask_sync(wrong)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"allowed: an openai\.OpenAI, made for"):
+        or_instrument.fetch_generation(wrong, "gen-1")
+    with pytest.raises(ConfigError, match=r"allowed: an openai\.AsyncOpenAI, made for"):
+        await or_instrument.afetch_generation(wrong, "gen-1")
+    for ask_async in (or_instrument.afetch_key, or_instrument.afetch_credits):
+        with pytest.raises(ConfigError, match=r"allowed: an openai\.AsyncOpenAI, made for"):
+            await ask_async(wrong)
+
+
+def test_no_client_is_none(client: openai.OpenAI) -> None:
+    """What was forgotten is named."""
+    with pytest.raises(ConfigError, match=r"^the client is None; allowed: an openai\.OpenAI, "):
+        or_instrument.fetch_key(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"meter_provider=5 is not allowed"):
+        or_instrument.observe_account(client, meter_provider=5)  # type: ignore[arg-type]
 
 
 def test_waits_grow_and_honour_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,28 @@ def test_table_shows_what_has_no_value(files: list[Path], capsys: pytest.Capture
         assert text in shown
 
 
+def test_a_file_that_is_given_twice_is_counted_once(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whatever path; the command says so, and that is no failure."""
+    link = tmp_path / "link.json"
+    link.symlink_to(files[0])
+    assert run(files[0], files[0], link, tmp_path / "." / ".." / tmp_path.name / "one.json", "--format", "json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["total"]["usd"] == "0.1"
+    assert told.err.splitlines()[:2] == [
+        f"or-instrument cost: {files[0]} is {files[0]} once more, and is counted once",
+        f"or-instrument cost: {link} is {files[0]} once more, and is counted once",
+    ]
+    assert len(told.err.splitlines()) == 3
+
+
+def test_a_dimension_that_there_is_not_is_told(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """One that there is, is not."""
+    assert run(*files, "--by", "nosuch", "--by", "feature", "--by", "day", "--format", "csv") == 0
+    assert capsys.readouterr().err == "or-instrument cost: --by nosuch: no call has it\n"
+
+
 def test_values_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What looks like markup in a value is shown, not obeyed."""
     pytest.importorskip("rich")

@@ -364,6 +364,30 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     assert (target.read_text("utf-8"), len(list(tmp_path.iterdir()))) == (before, 1)
 
 
+def test_an_export_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Not the one that it is written to at first, and with the errors that Python has for it."""
+    target = tmp_path / "none" / "cost.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        CostTracker().export_json(target)
+    assert (caught.value.filename, caught.value.filename2) == (str(target), None)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        CostTracker().export_csv(tmp_path / "folder")
+    assert (refused.value.filename, refused.value.filename2) == (str(tmp_path / "folder"), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_tracker_shows_its_figures() -> None:
+    """In its repr, as the records do."""
+    cost = CostTracker("nightly", limit_usd="5")
+    cost(call(1, 0.1))
+    cost(call(2, 0.2))
+    cost(call(3, None))
+    assert repr(cost) == (
+        "CostTracker(name='nightly', total_usd=Decimal('0.3'), calls=3, unknown=1, limit_usd=Decimal('5'))"
+    )
+
+
 def test_summary_is_a_table() -> None:
     """The summary shows each model and the total, aligned."""
     cost = CostTracker("report")

@@ -37,9 +37,11 @@ def switched_on(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
     )
 
 
-def test_unset_nothing_is_imported() -> None:
-    """Without the variable the interpreter starts as if we were not there."""
-    assert run("-c", f"import sys; print({OURS}, sys.meta_path[0])", env=environ()).stdout.startswith("[] ")
+@pytest.mark.parametrize("variables", [{}, {"OR_INSTRUMENT_ENABLED": ""}, {"OR_INSTRUMENT_ENABLED": " "}], ids=str)
+def test_unset_nothing_is_imported(variables: dict[str, str]) -> None:
+    """Without the variable, or with an empty one, the interpreter starts as if we were not there."""
+    done = run("-c", f"import sys; print({OURS}, sys.meta_path[0])", env=environ(**variables))
+    assert done.stdout.startswith("[] ")
 
 
 def test_set_only_the_hook_is_imported() -> None:

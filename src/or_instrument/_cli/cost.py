@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from or_instrument._cli import tables
 from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
-from or_instrument._money.totals import DAY, MODEL, PROVIDER, Totals, dimension_of
+from or_instrument._money.totals import ATTRIBUTE, DAY, MODEL, PROVIDER, Totals, dimension_of
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     read.
     """
     # A ledger that is merely in the environment is not added to files that somebody names.
-    books = ledgers(args.ledger) if args.ledger or not args.files else []
+    books = list(_each_once(ledgers(args.ledger))) if args.ledger or not args.files else []
     if not books and not args.files:
         raise ConfigError(f"nothing to sum: give --ledger, set {VARIABLE}, or name files that CostTracker has exported")
     if args.format == "focus":
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         with reading(path) as ledger:
             totals.merge(query.totals_of(ledger, by or _all_of(ledger, args.since), args.since))
             _tell_lost(path, query.lost_in(ledger, args.since))
+    _tell_absent(wanted, totals)
     if args.format == "table":
         tables.show(totals, by or [MODEL])
     else:
@@ -71,11 +73,28 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(files: Sequence[str], cut: readback.Cut) -> tuple[Totals, list[readback.Problem]]:
     totals, problems = Totals(), list[readback.Problem]()
-    for file in files:
+    for file in _each_once(files):
         part, wrong = readback.read(file, cut)
         totals.merge(part)
         problems.extend(wrong)
     return totals, problems
+
+
+def _each_once(files: Sequence[str]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for file in files:
+        real = os.path.realpath(file)
+        if real in seen:
+            print(f"or-instrument cost: {file} is {seen[real]} once more, and is counted once", file=sys.stderr)
+        else:
+            seen[real] = file
+            yield file
+
+
+def _tell_absent(by: Sequence[str], totals: Totals) -> None:
+    for dimension in by:
+        if dimension not in totals.groups:
+            print(f"or-instrument cost: --by {dimension.replace(ATTRIBUTE, '')}: no call has it", file=sys.stderr)
 
 
 def _all_of(ledger: sqlite3.Connection, since: str | None) -> list[str]:

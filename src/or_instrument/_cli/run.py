@@ -48,7 +48,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for the command; a master switch that is set already stays, so that `false` wins."""
     path = environ.get(_PATH)
     return {
-        ENABLED: "true",
         **environ,
+        ENABLED: environ.get(ENABLED, "").strip() or "true",
         _PATH: f"{_SITE}{os.pathsep}{path}" if path else str(_SITE),
     }

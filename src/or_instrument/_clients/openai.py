@@ -190,7 +190,7 @@ def _unsupported(client: ModuleType) -> str | None:
     version = getattr(sys.modules.get("openai._version"), "__version__", "of unknown version")
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None or not _OLDEST <= tuple(map(int, numbers.groups())) < (_NEWEST_MAJOR + 1, 0):
-        return f"found openai {version}"
+        return f"openai {version} was found"
     for owner in ("OpenAI", "AsyncOpenAI"):
         for method in _METHODS:
             if not callable(getattr(getattr(client, owner, None), method, None)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from or_instrument._errors import LookupFailed
+from or_instrument._errors import ConfigError, LookupFailed
 from or_instrument._openrouter.account import UnreadableError, read_activity, read_credits, read_generation, read_key
 from or_instrument._openrouter.failure import class_name, failure_of_exception
 from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
@@ -45,6 +45,14 @@ class Question(Generic[T]):
     def __str__(self) -> str:
         """Return it as in an HTTP request."""
         return f"GET {self.path}{''.join(f'?{name}={value}' for name, value in self.params.items())}"
+
+
+def check_client(client: object, kind: str) -> None:
+    """Raise `ConfigError` where this is no client of the OpenAI SDK. Its type is told alone: it may be a key."""
+    is_client = callable(getattr(client, "get", None)) and hasattr(client, "base_url") and not isinstance(client, type)
+    if not is_client:
+        shown = "None" if client is None else f"of type {type(client).__qualname__}"
+        raise ConfigError(f"the client is {shown}; allowed: an openai.{kind}, made for OpenRouter's base URL")
 
 
 class Attempts:
@@ -81,6 +89,7 @@ def fetch_generation(client: OpenAI, generation_id: str, *, timeout_s: float = 3
     `timeout_s` seconds in all; likewise after server errors and lost connections.
 
     Raises:
+        ConfigError: this is no client, or no generation id.
         LookupFailed: there was no answer in time, or one that asking again does not change.
 
     """
@@ -96,6 +105,7 @@ def fetch_key(client: OpenAI) -> KeyStatus:
     """Return limit, usage and more of the key that the client uses, within about 10 seconds.
 
     Raises:
+        ConfigError: this is no client.
         LookupFailed: there was no such answer.
 
     """
@@ -111,6 +121,7 @@ def fetch_credits(client: OpenAI) -> Credits:
     """Return what the account has bought and used, within about 10 seconds. Only management keys may read it.
 
     Raises:
+        ConfigError: this is no client.
         LookupFailed: there was no such answer; it says so where the key may not read credits.
 
     """
@@ -123,9 +134,9 @@ async def afetch_credits(client: AsyncOpenAI) -> Credits:
 
 
 def generation_question(generation_id: str) -> Question[Generation]:
-    """Return the question for a generation. Raises `ValueError` for what cannot be an id."""
+    """Return the question for a generation. Raises `ConfigError` for what cannot be an id."""
     if not isinstance(generation_id, str) or not generation_id.strip():
-        raise ValueError(f"generation_id is {generation_id!r}; allowed: an id such as 'gen-...', as in response.id")
+        raise ConfigError(f"generation_id is {generation_id!r}; allowed: an id such as 'gen-...', as in response.id")
     return Question("/generation", {"id": generation_id}, read_generation, may_come=True)
 
 
@@ -151,6 +162,7 @@ CREDITS: Final = Question(
 
 def ask(client: Any, question: Question[T], timeout_s: float) -> T:
     """Ask until there is an answer or the time is up. Raises `LookupFailed`."""
+    check_client(client, "OpenAI")
     if inspect.iscoroutinefunction(client.get):
         raise TypeError("this is an async client; use the function whose name begins with afetch_, and await it")
     attempts = Attempts(question, timeout_s)
@@ -166,6 +178,7 @@ async def aask(client: Any, question: Question[T], timeout_s: float) -> T:
     """`ask` with an async client."""
     import anyio  # noqa: PLC0415 - comes with openai, which `import or_instrument` must not wait for
 
+    check_client(client, "AsyncOpenAI")
     if not inspect.iscoroutinefunction(client.get):
         raise TypeError("this is a sync client; use the function whose name begins with fetch_")
     attempts = Attempts(question, timeout_s)

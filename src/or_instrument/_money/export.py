@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -49,16 +50,19 @@ def rows_csv(rows: Iterable[Row]) -> str:
 
 
 def write(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file as a whole or not at all. Raises `OSError`."""
+    """Write a file as a whole or not at all. Raises `OSError`, which names this file."""
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
         part.replace(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    except OSError as exc:
+        # Not the part, of which nobody has heard.
+        raise OSError(exc.errno, exc.strerror, os.fspath(path)) from exc
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _plain(record: Sum | Row) -> dict[str, Any]:

@@ -94,6 +94,14 @@ class CostTracker:
         self._rows: dict[int, Row] | None = {} if rows else None
         self._pending: dict[int, tuple[Row, list[Key]]] = {}
 
+    def __repr__(self) -> str:
+        """Return the name and the figures."""
+        sum_ = self._totals.all
+        return (
+            f"CostTracker(name={self.name!r}, total_usd={sum_.usd!r}, calls={sum_.calls}, unknown={sum_.unknown}, "
+            f"limit_usd={self.limit_usd!r})"
+        )
+
     def __enter__(self) -> CostTracker:
         """Count the calls that begin from here on."""
         if not RECORDING.is_set():

@@ -82,7 +82,7 @@ def count(value: object) -> int | None:
         return None
     if isinstance(value, float) and value.is_integer() and 0 <= value <= _INT64_MAX:
         return int(value)
-    _log_dropped("token count", value)
+    _log_dropped("a token count", value)
     return None
 
 
@@ -95,7 +95,7 @@ def amount(value: object) -> float | None:
     usd = _number(value)
     if usd is not None and 0.0 <= usd < math.inf:
         return usd
-    _log_dropped("amount", value)
+    _log_dropped("an amount", value)
     return None
 
 
@@ -112,4 +112,4 @@ def _number(value: object) -> float | None:
 
 
 def _log_dropped(kind: str, value: object) -> None:
-    _log.debug("dropped a %s of type %s that cannot be one", kind, type(value).__name__)
+    _log.debug("a value of type %s cannot be %s and is dropped", type(value).__name__, kind)

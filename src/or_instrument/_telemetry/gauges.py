@@ -17,10 +17,11 @@ from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Worker
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
-from or_instrument._money.account import KEY, ask
+from or_instrument._money.account import KEY, ask, check_client
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._telemetry.names import ACCOUNT
+from or_instrument._telemetry.providers import check_provider
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:
@@ -55,11 +56,13 @@ def observe_account(
         attributes: put on every point, to tell several keys apart. Never the key itself.
 
     Raises:
-        ConfigError: `every_s` is not allowed.
+        ConfigError: the client, `every_s` or the provider is not allowed.
 
     """
     if isinstance(every_s, bool) or not isinstance(every_s, (int, float)) or not _SHORTEST_S <= every_s < math.inf:
         raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
+    check_client(client, "OpenAI or openai.AsyncOpenAI")
+    check_provider("meter_provider", meter_provider, "get_meter")
     gauges = AccountGauges(lambda: _read(client), every_s, attributes)
     gauges.show(otel_metrics.get_meter("or_instrument", __version__, meter_provider))
     gauges.start()

@@ -18,6 +18,7 @@ from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, Trac
 
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import PerProcess, new_lock
+from or_instrument._errors import ConfigError
 from or_instrument._records import Call, Request, Sink
 from or_instrument._telemetry.exit import EXIT
 
@@ -156,6 +157,14 @@ class Providers:
             self._our_meters.made if self._our_meters else None,
         )
         return tuple(provider for provider in providers if provider is not None)
+
+
+def check_provider(option: str, provider: object, method: str) -> None:
+    """Raise `ConfigError` where what was given as a provider has no such method; `None` is allowed."""
+    if provider is not None and not callable(getattr(provider, method, None)):
+        raise ConfigError(
+            f"{option}={provider!r} is not allowed; allowed: a provider, with {method}(), or None for the global one"
+        )
 
 
 def flush_within(timeout_s: float, provider: object) -> bool:

@@ -27,6 +27,6 @@ def _run_hidden() -> None:
         sys.modules.setdefault("sitecustomize", ours)
 
 
-if os.environ.get("OR_INSTRUMENT_ENABLED") and "_or_instrument_startup" not in sys.modules:
+if os.environ.get("OR_INSTRUMENT_ENABLED", "").strip() and "_or_instrument_startup" not in sys.modules:
     _start()
 _run_hidden()
