@@ -14,7 +14,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
-from or_instrument._money.ledger import flush_ledgers
+from or_instrument._money.ledger import flush_ledgers, leave_ledger
 from or_instrument._money.lookup import LOOKUPS
 from or_instrument._options import ENABLED
 from or_instrument._records import Sink
@@ -179,6 +179,7 @@ def uninstrument() -> None:
             _installed.patch.remove()
             _installed = None
             RECORDING.clear()
+            leave_ledger()
 
 
 def is_instrumented() -> bool:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import odd_account
 import openai
 import pytest
+from filled_ledger import call, fill
 from odd_account import OddAccount
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from or_instrument import AccountGauges, ConfigError, KeyStatus, LookupFailed, observe_account
+from or_instrument import (
+    AccountGauges,
+    ConfigError,
+    KeyStatus,
+    LookupFailed,
+    flush,
+    instrument,
+    observe_account,
+    uninstrument,
+)
 from or_instrument._money import account as _account
+from or_instrument._money.schema import open_ledger, prune
+from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.account import read_key
 
 
@@ -149,3 +165,64 @@ def test_what_is_no_interval_is_refused(every_s: Any, client: openai.OpenAI) -> 
     """An interval below a second, or none at all, is a ConfigError that names the value."""
     with pytest.raises(ConfigError, match=r"every_s=.* is not allowed; allowed: seconds, at least 1"):
         observe_account(client, every_s)
+
+
+KEY_HASH = hashlib.sha256(b"sk-or-test").hexdigest()
+
+
+def book(path: Path, *calls: Any) -> None:
+    """Write calls of the client's key to the fake into a ledger, each with its number."""
+    fill(path, calls, api_key_hash=KEY_HASH)
+
+
+def test_what_no_call_explains_is_shown(tmp_path: Path) -> None:
+    """Since the ledger's first reading: growth less the cost of the key's calls, also those looked up later; signed."""
+    path, soon = tmp_path / "costs.db", "2100-01-01T00:00"
+    book(path, call(1, 7.0, host="h"))
+    account = Unattributed(str(path), "h", KEY_HASH)
+    assert account.refresh(Decimal(10)) == 0
+    book(path, call(2, 0.25, soon, host="h"), call(3, None, soon, host="h", id="gen-3"))
+    assert account.refresh(Decimal("10.75")) == Decimal("0.5")
+    book(path, call(3, 0.125, soon, host="h", id="gen-3"))
+    assert account.refresh(Decimal("10.75")) == Decimal("0.375")
+    book(path, call(4, 1.0, soon, host="h"), call(5, 50.0, soon, host="elsewhere"))
+    assert account.refresh(Decimal("10.75")) == Decimal("-0.625")
+    later = Unattributed(str(path), "h", KEY_HASH)
+    assert later.refresh(Decimal("10.75")) == Decimal("-0.625")
+    assert Unattributed(str(path), "h", "another key").refresh(Decimal(3)) == 0
+
+
+def test_rows_that_were_removed_stay_explained(tmp_path: Path) -> None:
+    """Also where all are, after which their numbers begin again."""
+    path, soon = tmp_path / "costs.db", "2100-01-01T00:00"
+    account = Unattributed(str(path), "h", KEY_HASH)
+    account.refresh(Decimal(0))
+    book(path, call(1, 0.5, soon, host="h"), call(2, 0.5, soon, host="h"))
+    assert account.refresh(Decimal(1)) == 0
+    with closing(open_ledger(path)) as ledger:
+        assert prune(ledger, "2100-01-02") == 2
+    book(path, call(3, 0.25, soon, host="h"))
+    assert account.refresh(Decimal("1.25")) == 0
+
+
+def test_a_ledger_shows_what_another_client_spends(
+    fake: OddAccount, client: openai.OpenAI, meter: Meter, tmp_path: Path
+) -> None:
+    """What was charged while the calls were not recorded; without a ledger there is no such gauge."""
+    ask: Any = {"model": "a/model", "messages": []}
+    instrument(hosts=["127.0.0.1"], ledger=tmp_path / "costs.db")
+    with observe_account(client, meter_provider=meter.provider) as gauges:
+        gauges.refresh()
+        client.chat.completions.create(**ask)
+        flush()
+        gauges.refresh()
+        assert meter.values()["unattributed"] == 0
+        uninstrument()
+        client.chat.completions.create(**ask)
+        instrument(hosts=["127.0.0.1"], ledger=tmp_path / "costs.db")
+        gauges.refresh()
+        assert meter.values()["unattributed"] == pytest.approx(float(fake.charged_usd) / 2)
+    uninstrument()
+    with observe_account(client, meter_provider=meter.provider, attributes={"n": "2"}) as gauges:
+        gauges.refresh()
+        assert "unattributed" not in meter.values()

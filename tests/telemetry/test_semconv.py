@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -194,9 +194,12 @@ def test_real_metrics_are_those_that_are_registered(
         assert labels <= registry().used[group["id"]]
 
 
-def test_the_gauges_of_the_account_are_registered(client: openai.OpenAI, fake: FakeOpenRouter) -> None:
-    """With their unit; a key with a limit shows all of them."""
+def test_the_gauges_of_the_account_are_registered(
+    client: openai.OpenAI, fake: FakeOpenRouter, instrumented: Callable[..., Telemetry], tmp_path: Path
+) -> None:
+    """With their unit; a key with a limit and a ledger shows all of them."""
     fake.key_limit_usd = 5
+    instrumented(ledger=tmp_path / "costs.db")
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     with or_instrument.observe_account(client, meter_provider=provider) as gauges:

@@ -178,11 +178,28 @@ class Ledger:
 
 
 _ledgers: Final[dict[str, Ledger]] = {}
+_in_use: str | None = None
 
 
 def ledger_at(path: str, at_end: AtEnd = atexit.register) -> Ledger:
-    """Return the one ledger of this process that writes into a file; `at_end` has it flushed when the process ends."""
+    """Return the one ledger of this process that writes into a file, which is now in use.
+
+    `at_end` has it flushed when the process ends.
+    """
+    global _in_use  # noqa: PLW0603 - one per process
+    _in_use = path
     return _ledgers.setdefault(path, Ledger(path, at_end))
+
+
+def ledger_path() -> str | None:
+    """Return where the calls of this process are written, `None` where they are not."""
+    return _in_use
+
+
+def leave_ledger() -> None:
+    """Let no ledger be in use; calls that are still open are written when they end."""
+    global _in_use  # noqa: PLW0603 - one per process
+    _in_use = None
 
 
 def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:

@@ -15,15 +15,15 @@ from or_instrument._openrouter.generation import Generation
 
 # What was refused, or never reached the service, is no call of its books.
 _WAS_SERVED: Final = "(outcome <> 'error' OR cost IS NOT NULL)"
-_WHERE: Final = """
-    WHERE (host = :host OR substr(host, -length(:host) - 1) = '.' || :host)
+WHERE: Final = """
+    (host = :host OR substr(host, -length(:host) - 1) = '.' || :host)
     AND started_at >= :since AND started_at < :until
     AND (:key IS NULL OR api_key_hash = :key OR api_key_hash IS NULL)
 """
 _SUMS: Final = f"""
     SELECT substr(started_at, 1, 10), coalesce(model, ''), {amount_sql("cost")}, {amount_sql("upstream")},
            sum({_WAS_SERVED}), sum(cost IS NULL AND {_WAS_SERVED})
-    FROM calls {_WHERE} GROUP BY 1, 2
+    FROM calls WHERE {WHERE} GROUP BY 1, 2
 """  # noqa: S608 - no value is in it
 _FOUND: Final = f"""
     UPDATE calls SET missing = :missing, model = coalesce(model, :model), provider = coalesce(provider, :provider),
@@ -62,7 +62,7 @@ def sums_of(ledger: sqlite3.Connection, scope: Scope) -> dict[Place, Side]:
 
 def keys_of(ledger: sqlite3.Connection, scope: Scope) -> list[str | None]:
     """Return the hashes of the keys that calls were made with; `None` is among them where one is not known."""
-    return [key for (key,) in ledger.execute(f"SELECT DISTINCT api_key_hash FROM calls {_WHERE}", scope._asdict())]  # noqa: S608
+    return [key for (key,) in ledger.execute(f"SELECT DISTINCT api_key_hash FROM calls WHERE {WHERE}", scope._asdict())]  # noqa: S608
 
 
 def begin_of(ledger: sqlite3.Connection) -> str | None:
@@ -73,7 +73,7 @@ def begin_of(ledger: sqlite3.Connection) -> str | None:
 
 def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[tuple[int, str]]:
     """Return row and generation id of the calls whose cost is not known and can be looked up."""
-    question = f"SELECT id, generation_id FROM calls {_WHERE} AND spend IS NULL AND generation_id IS NOT NULL"  # noqa: S608
+    question = f"SELECT id, generation_id FROM calls WHERE {WHERE} AND spend IS NULL AND generation_id IS NOT NULL"  # noqa: S608
     return ledger.execute(question, scope._asdict()).fetchall()
 
 

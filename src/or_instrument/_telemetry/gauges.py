@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import partial
+from hashlib import sha256
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +16,12 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from or_instrument._calls.scope import plain_attributes
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Worker
+from or_instrument._calls.worker import PerProcess, Worker
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY, ask, check_client
+from or_instrument._money.ledger import ledger_path
+from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._telemetry.names import ACCOUNT
@@ -49,6 +53,9 @@ def observe_account(
     A thread reads `GET /key` at once and then every `every_s` seconds. When a read fails, the last values stay, and
     `openrouter.account.age` (seconds since the last good read) grows. A key without a limit has no limit gauges.
 
+    Where `instrument(ledger=...)` keeps a ledger, `openrouter.account.unattributed` (USD) is what the key was charged
+    since the ledger's first reading of it, less the cost of its calls in the ledger, of all processes that share it.
+
     Args:
         client: sync or async; whether it is closed later does not matter.
         every_s: seconds, at least 1.
@@ -63,7 +70,8 @@ def observe_account(
         raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
     check_client(client, "OpenAI or openai.AsyncOpenAI")
     check_provider("meter_provider", meter_provider, "get_meter")
-    gauges = AccountGauges(lambda: _read(client), every_s, attributes)
+    compare = partial(_unattributed, client, PerProcess(dict[str, Unattributed]))
+    gauges = AccountGauges(lambda: _read(client), every_s, attributes, unattributed=compare)
     gauges.show(otel_metrics.get_meter("or_instrument", __version__, meter_provider))
     gauges.start()
     return gauges
@@ -78,12 +86,15 @@ class AccountGauges:
         every_s: float,
         attributes: Mapping[str, AttributeValue] = NOTHING,
         clock: Callable[[], float] = monotonic,
+        unattributed: Callable[[KeyStatus], Decimal | None] = lambda _status: None,
     ) -> None:
         self._read = read
         self._every_s = every_s
         self._attributes = plain_attributes(attributes)
         self._clock = clock
+        self._compare = unattributed
         self._last: tuple[KeyStatus, float] | None = None
+        self._unattributed: Decimal | None = None
         self._is_started = False
         self._worker = Worker("or_instrument-account", self._work)
 
@@ -92,6 +103,8 @@ class AccountGauges:
         for name, description in _FIELDS.items():
             meter.create_observable_gauge(f"{ACCOUNT}.{name}", [self._showing(name)], "USD", description)
         meter.create_observable_gauge(f"{ACCOUNT}.age", [self._age], "s", "The age of the other account gauges.")
+        description = "What the key was charged that no call in the ledger explains, since the ledger's first reading."
+        meter.create_observable_gauge(f"{ACCOUNT}.unattributed", [self._show_unattributed], "USD", description)
 
     def start(self) -> None:
         """Start the thread that reads; in a process that was forked off, it starts when the gauges are first shown."""
@@ -106,6 +119,10 @@ class AccountGauges:
             report("reading the account", exc)
             return
         self._last = status, self._clock()
+        try:
+            self._unattributed = self._compare(status)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("comparing the account with the ledger", exc)
 
     def close(self) -> None:
         """End the thread; the gauges show nothing more."""
@@ -132,6 +149,9 @@ class AccountGauges:
 
         return show
 
+    def _show_unattributed(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self._unattributed is None else self._shown(float(self._unattributed))
+
     def _age(self, _options: CallbackOptions) -> Iterable[Observation]:
         if self._is_started:
             self._worker.start()
@@ -139,6 +159,15 @@ class AccountGauges:
 
     def _shown(self, value: float) -> list[Observation]:
         return [] if self._worker.is_stopped else [Observation(value, self._attributes)]
+
+
+def _unattributed(client: Any, made: PerProcess[dict[str, Unattributed]], status: KeyStatus) -> Decimal | None:
+    path, key, books = ledger_path(), client.api_key, made()
+    if path is None or not isinstance(key, str) or not key or status.usage is None:
+        return None
+    if path not in books:
+        books[path] = Unattributed(path, client.base_url.host, sha256(key.encode()).hexdigest())
+    return books[path].refresh(status.usage)
 
 
 def _read(client: Any) -> KeyStatus:
