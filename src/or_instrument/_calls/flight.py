@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import Final, Protocol
 
+from or_instrument._calls.delivery import deliver
 from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
@@ -217,15 +218,6 @@ def new_id() -> int:
     return next(_ids)
 
 
-def deliver(call: Call, sinks: Sequence[Sink]) -> None:
-    """Hand a call to every sink; the failure of one is none of the others'."""
-    for sink in sinks:
-        try:
-            sink(call)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report(f"the sink {_name(sink)}", exc)
-
-
 def abandon_all() -> None:
     """Abandon every call that is still open: the interpreter exits."""
     for flight in _open_flights():
@@ -257,7 +249,3 @@ def missing(reply: Reply, outcome: Outcome) -> str | None:
     if usage.cost is None:
         return "no_cost"
     return "no_upstream_cost" if usage.spend is None else None
-
-
-def _name(sink: Sink) -> str:
-    return getattr(sink, "__qualname__", type(sink).__qualname__)

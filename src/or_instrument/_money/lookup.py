@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 from typing import Final
 
-from or_instrument._calls.flight import abandon_all, deliver, missing, new_id
+from or_instrument._calls.delivery import deliver
+from or_instrument._calls.flight import abandon_all, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, PerProcess, Worker, new_condition

@@ -1,0 +1,85 @@
+"""Facts about handing a call to sinks that want to be awaited; those that fail are among the facts about flights."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Awaitable, Generator
+from typing import Any
+
+import pytest
+
+from or_instrument import Call, Reply, Request
+from or_instrument._calls import shield
+from or_instrument._calls.delivery import deliver
+
+CALL = Call(1, Request("chat", "openrouter", "acme/large", "openrouter.ai", 443), Reply(), "complete", 0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def _unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with nothing told."""
+    monkeypatch.setattr(shield, "_reported", set())
+
+
+async def post(calls: list[Call], call: Call) -> None:
+    """Take a call, when somebody awaits it."""
+    calls.append(call)
+
+
+class Later(Awaitable[None]):
+    """An awaitable that is no coroutine."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Do nothing."""
+        yield
+
+
+def test_a_coroutine_that_a_sink_returns_is_closed_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Python warns of no coroutine that was never awaited, and the other sinks get the call."""
+    lost: list[Call] = []
+    kept: list[Call] = []
+
+    def wrapped(call: Call) -> Any:
+        return post(lost, call)
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            deliver(CALL, (wrapped, kept.append))
+        gc.collect()
+    assert (lost, kept, warned) == ([], [CALL] * 3, [])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the sink test_a_coroutine_that_a_sink_returns_is_closed_and_told_once.")
+    assert "returns an awaitable, which nobody awaits" in record.getMessage()
+
+
+def test_any_awaitable_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that cannot be closed."""
+    deliver(CALL, (lambda _call: Later(),))  # type: ignore[arg-type,return-value]
+    assert len(caplog.records) == 1
+
+
+def test_a_task_that_a_sink_starts_runs(caplog: pytest.LogCaptureFixture) -> None:
+    """It needs nobody who awaits it."""
+    calls: list[Call] = []
+    started: list[asyncio.Task[None]] = []
+
+    def start(call: Call) -> Any:
+        started.append(asyncio.get_running_loop().create_task(post(calls, call)))
+        return started[0]
+
+    async def main() -> None:
+        deliver(CALL, (start,))
+        await started[0]
+
+    asyncio.run(main())
+    assert calls == [CALL]
+    assert caplog.records == []
+
+
+def test_other_answers_of_a_sink_are_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as that of `set.add` or `queue.put_nowait`."""
+    deliver(CALL, (lambda _call: 7, lambda _call: "close"))  # type: ignore[arg-type,return-value]
+    assert caplog.records == []
