@@ -58,8 +58,9 @@ class Usage(NamedTuple):
     upstream_input_cost: float | None = None
     upstream_output_cost: float | None = None
     server_tool_cost: float | None = None
-    details: Mapping[str, int] = {}
-    """Non-zero audio, image and video tokens and server tool calls, under their span attribute names."""
+    details: Mapping[str, int | float | str] = {}
+    """What else was told, under its span attribute name: counts that are not 0 (tokens by modality, cache writes by
+    lifetime, server tool calls, search units, seconds of audio), the tier and the speed that were billed."""
     source: str = "response"
     """`response`, `generation` (looked up afterwards) or `estimate`."""
     estimated_cost: float | None = None
@@ -121,6 +122,10 @@ class Reply(NamedTuple):
     """`HIT` or `MISS` of OpenRouter's response cache: the `X-OpenRouter-Cache-Status` header."""
     status_code: int | None = None
     """The HTTP status, `None` where no response came."""
+    cache_age_s: float | None = None
+    """How old an answer from OpenRouter's response cache is: the `X-OpenRouter-Cache-Age` header."""
+    cache_ttl_s: float | None = None
+    """How long it keeps: the `X-OpenRouter-Cache-TTL` header."""
 
 
 class Content(NamedTuple):

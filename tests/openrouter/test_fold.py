@@ -287,3 +287,10 @@ def test_what_is_known_besides_the_chunks_has_the_last_word(chunks: list[object]
         told.see(chunk_)
     headers = Headers("gen-1", "HIT", 429)
     assert told.reply(known, headers) == fold(chunks)._replace(failure=known, **headers._asdict())
+
+
+def test_the_tier_inside_the_usage_counts_where_the_body_names_none() -> None:
+    """Anthropic's messages name it there alone; chat names the tier that served the call at the top."""
+    usage = {"service_tier": "standard", "cost": 1}
+    assert fold([{"usage": usage}]).service_tier == "standard"
+    assert fold([{"usage": usage, "service_tier": "flex"}]).service_tier == "flex"

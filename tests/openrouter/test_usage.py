@@ -159,7 +159,61 @@ def test_a_reported_zero_is_zero() -> None:
 
 def test_usage_may_consist_of_money_alone() -> None:
     """Rerank and video report a cost without tokens."""
-    assert parse_usage({"cost": "0.002", "search_units": 1}) == Usage(cost=0.002)
+    assert parse_usage({"cost": "0.002"}) == Usage(cost=0.002)
+
+
+@pytest.mark.parametrize(
+    ("said", "details"),
+    [
+        (
+            {"cache_creation": {"ephemeral_5m_input_tokens": 1800, "ephemeral_1h_input_tokens": 900}},
+            {
+                "openrouter.usage.cache_creation.ephemeral_5m_input_tokens": 1800,
+                "openrouter.usage.cache_creation.ephemeral_1h_input_tokens": 900,
+            },
+        ),
+        (
+            {"server_tool_use": {"web_fetch_requests": 3}},
+            {"openrouter.usage.server_tool_use.web_fetch_requests": 3},
+        ),
+        ({"search_units": 2}, {"openrouter.usage.search_units": 2}),
+        ({"seconds": 9.2}, {"openrouter.usage.audio_seconds": 9.2}),
+        ({"seconds": 9}, {"openrouter.usage.audio_seconds": 9.0}),
+        (
+            {"prompt_tokens_details": {"text_tokens": 4, "file_tokens": 5}},
+            {"openrouter.usage.text_input_tokens": 4, "openrouter.usage.file_input_tokens": 5},
+        ),
+        ({"completion_tokens_details": {"text_tokens": 4}}, {"openrouter.usage.text_output_tokens": 4}),
+        (
+            {"completion_tokens_details": {"accepted_prediction_tokens": 6, "rejected_prediction_tokens": 7}},
+            {"openrouter.usage.accepted_prediction_tokens": 6, "openrouter.usage.rejected_prediction_tokens": 7},
+        ),
+        (
+            {"service_tier": "priority", "speed": "fast"},
+            {"openrouter.usage.service_tier": "priority", "openrouter.usage.speed": "fast"},
+        ),
+    ],
+)
+def test_all_that_is_billed_is_read(said: dict[str, Any], details: dict[str, Any]) -> None:
+    """Under names of our own: a number below gen_ai.usage would be added up as tokens."""
+    assert parse_usage({**said, "cost": 1}) == Usage(cost=1.0, details=details)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": None}},
+        {"cache_creation": 7, "server_tool_use": None},
+        {"search_units": "many", "seconds": "long", "service_tier": 3, "speed": ""},
+        {"seconds": math.nan},
+        {"seconds": -1.0},
+        {"seconds": True},
+        {"seconds": 0},
+    ],
+)
+def test_what_is_nothing_or_no_number_is_no_detail(said: dict[str, Any]) -> None:
+    """A count of 0 is left out, and what cannot be read spoils nothing."""
+    assert parse_usage({**said, "cost": 1}) == Usage(cost=1.0)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ SEMCONV: Final = ROOT / "docs" / "semconv"
 WINGS: Final = ("_calls", "_clients", "_content", "_money", "_openrouter", "_telemetry")
 NOT_OURS: Final = frozenset(("openrouter.ai", "_telemetry/backends.py"))
 """A host; and the names that other products' backends read."""
-NAME: Final = re.compile(r"(?:openrouter|gen_ai|error|http|server)(?:\.[a-z_]+)+")
+NAME: Final = re.compile(r"(?:openrouter|gen_ai|error|http|server)(?:\.[a-z_][a-z0-9_]*)+")
 TYPES: Final = {"string": str, "int": int, "double": float, "boolean": bool, "string[]": tuple}
 KINDS: Final = {"histogram": "Histogram", "counter": "Sum", "gauge": "Gauge"}
 
@@ -86,12 +86,12 @@ def names_in_code() -> Iterator[re.Pattern[str]]:
             elif isinstance(node, ast.JoinedStr):
                 parts = [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
                 if parts[0] is not None and NAME.match(parts[0]):
-                    yield re.compile("".join("[a-z_]+" if part is None else re.escape(part) for part in parts))
+                    yield re.compile("".join("[a-z0-9_]+" if part is None else re.escape(part) for part in parts))
 
 
 def names_in_text(text: str) -> Iterator[str]:
     """Yield each name between backticks, `a.{b,c}` as two."""
-    for quoted in re.findall(r"`([a-z_.{},]+)`", text):
+    for quoted in re.findall(r"`([a-z0-9_.{},]+)`", text):
         pieces = [piece.split(",") for piece in re.split(r"[{}]", quoted)]
         yield from (name for name in map("".join, product(*pieces)) if NAME.fullmatch(name))
 
@@ -125,7 +125,7 @@ def test_every_registered_name_is_in_the_code() -> None:
     patterns = [*names_in_code()]
     names = registry().names
     spelt = {name for name in names for pattern in patterns if pattern.fullmatch(name)}
-    put_together = {name for name in names for p in patterns if re.match(f"{p.pattern}\\.[a-z_]+$", name)}
+    put_together = {name for name in names for p in patterns if re.match(f"{p.pattern}\\.[a-z0-9_]+$", name)}
     assert names - spelt - put_together == set()
 
 
@@ -153,22 +153,46 @@ CHAT: Final[Any] = {
 }
 
 
+EVERYTHING: Final[Any] = {
+    "cost": 0.5,
+    "prompt_tokens": 90,
+    "prompt_tokens_details": dict.fromkeys(("text_tokens", "file_tokens", "audio_tokens", "image_tokens"), 3),
+    "completion_tokens": 40,
+    "completion_tokens_details": dict.fromkeys(
+        ("text_tokens", "video_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"), 4
+    ),
+    "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6},
+    "server_tool_use": {"web_search_requests": 1, "web_fetch_requests": 2},
+    "search_units": 1,
+    "seconds": 9,
+    "service_tier": "priority",
+    "speed": "fast",
+}
+CACHED: Final = {
+    "X-OpenRouter-Cache-Status": "HIT",
+    "X-OpenRouter-Cache-Age": "12",
+    "X-OpenRouter-Cache-TTL": "300",
+}
+
+
 def make_calls(client: openai.OpenAI, fake: FakeOpenRouter) -> None:
     """Make calls that leave most of what there is."""
     fake.script(Answer(byok=True, cached_tokens=1), errors.rate_limit(2), Answer(), Answer(omit_usage=True), Answer())
+    fake.script(Answer(usage=EVERYTHING, headers=CACHED))
     client.chat.completions.create(**CHAT)
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(**CHAT)
     list(client.chat.completions.create(**CHAT, stream=True))
     client.chat.completions.create(**CHAT)
     client.embeddings.create(model="a/model", input="hi", dimensions=3)
+    client.chat.completions.create(**CHAT)
 
 
 def test_real_spans_hold_what_is_registered(telemetry: Telemetry, client: openai.OpenAI, fake: FakeOpenRouter) -> None:
     """Each attribute is one of the span's group, and has its type."""
     make_calls(client, fake)
     written = [(name, value) for span in telemetry.spans() for name, value in (span.attributes or {}).items()]
-    assert len({name for name, _ in written}) > 25
+    assert len({name for name, _ in written}) > 45
     for name, value in written:
         assert name in registry().used["span.openrouter.client"]
         kind = registry().defined.get(name, {}).get("type", "the conventions")

@@ -164,7 +164,8 @@ def test_no_other_number_stands_under_the_name_of_the_usage() -> None:
 
 def test_what_was_answered_is_on_the_span() -> None:
     """Ids, names and reasons."""
-    reply = Reply("gen-1", "acme/large", "Acme AI", ("stop", "length"), ("STOP", "MAX"), "flex", cache_status="HIT")
+    reply = Reply("gen-1", "acme/large", "Acme AI", ("stop", "length"), ("STOP", "MAX"), "flex")
+    reply = reply._replace(cache_status="HIT", cache_age_s=12.0, cache_ttl_s=300.0)
     assert Recorder().attributes(reply) == {
         "gen_ai.response.id": "gen-1",
         "gen_ai.response.model": "acme/large",
@@ -173,6 +174,8 @@ def test_what_was_answered_is_on_the_span() -> None:
         "openrouter.response.native_finish_reasons": ("STOP", "MAX"),
         "openrouter.response.service_tier": "flex",
         "openrouter.cache.status": "HIT",
+        "openrouter.cache.age": 12.0,
+        "openrouter.cache.ttl": 300.0,
     }
 
 

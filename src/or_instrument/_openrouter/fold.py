@@ -12,6 +12,7 @@ from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply, Usage
 
 _ERROR: Final = "error"
+_TIER: Final = "openrouter.usage.service_tier"
 _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": "cancelled"}
 _FINISH_OF_INCOMPLETE: Final = {"max_output_tokens": "length"}
 _TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed", _ERROR))
@@ -65,7 +66,10 @@ class Fold:
         if failure is None:
             failure = self.failure()
         reasons, native = _by_index(self._reasons), _by_index(self._native)
-        return Reply(self._id, self._model, self._provider, reasons, native, self._tier, self._usage, failure, *headers)
+        tier, usage = self._tier, self._usage
+        if tier is None and usage is not None and usage.details:
+            tier = label(usage.details.get(_TIER))
+        return Reply(self._id, self._model, self._provider, reasons, native, tier, usage, failure, *headers)
 
     def failure(self) -> Failure | None:
         """Return the failure that was told of."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
-from or_instrument._openrouter.values import label
+from or_instrument._openrouter.values import label, seconds
 
 _GENERATION_ID: Final = "x-generation-id"
 _CACHE_STATUS: Final = "x-openrouter-cache-status"
+_CACHE_AGE: Final = "x-openrouter-cache-age"
+_CACHE_TTL: Final = "x-openrouter-cache-ttl"
 
 
 class _Named(Protocol):
@@ -20,6 +22,8 @@ class Headers(NamedTuple):
     generation_id: str | None = None
     cache_status: str | None = None
     status_code: int | None = None
+    cache_age_s: float | None = None
+    cache_ttl_s: float | None = None
 
 
 NO_HEADERS: Final = Headers()
@@ -27,4 +31,8 @@ NO_HEADERS: Final = Headers()
 
 def read_headers(status_code: int, headers: _Named) -> Headers:
     """Return what a response's status and headers say; the names are asked for in lower case."""
-    return Headers(label(headers.get(_GENERATION_ID)), label(headers.get(_CACHE_STATUS)), status_code)
+    generation_id, cache_status = label(headers.get(_GENERATION_ID)), label(headers.get(_CACHE_STATUS))
+    if cache_status is None:
+        return Headers(generation_id, None, status_code)
+    age, ttl = seconds(headers.get(_CACHE_AGE)), seconds(headers.get(_CACHE_TTL))
+    return Headers(generation_id, cache_status, status_code, age, ttl)

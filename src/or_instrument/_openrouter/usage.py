@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, Union
 
-from or_instrument._openrouter.values import amount, count, fields, flag
+from or_instrument._openrouter.values import amount, count, fields, flag, label, seconds
 from or_instrument._records import Usage
 
-_Tree: TypeAlias = Mapping[str, Union[int, str, "_Tree"]]
-"""What an object may tell, by the names on the wire: where in `Usage` it goes, or as which attribute it is a detail, or
-what an object inside may tell. Of two names for the same, the one that is not 0 counts."""
+_Detail: TypeAlias = tuple[str, Callable[[object], int | float | str | None]]
+"""The attribute that a detail becomes, and how it is read; only counts that are not 0 are details."""
+_Tree: TypeAlias = Mapping[str, Union[int, _Detail, "_Tree"]]
+"""What an object may tell, by the names on the wire: where in `Usage` it goes, or as which detail, or what an object
+inside may tell. Of two names for the same, the one that is not 0 counts."""
 
 _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "input_tokens": count,
@@ -35,24 +37,33 @@ _READERS: Final = tuple(_READ[field] for field in Usage._fields[: len(_READ)])
 _at: Final = Usage._fields.index
 
 
-def _modalities(side: str) -> Mapping[str, str]:
-    return {f"{kind}_tokens": f"openrouter.usage.{kind}_{side}_tokens" for kind in ("audio", "image", "video")}
+def _counts(prefix: str, *told: str) -> Mapping[str, _Detail]:
+    return {name: (f"{prefix}.{name}", count) for name in told}
+
+
+def _modalities(side: str, *kinds: str) -> Mapping[str, _Detail]:
+    return {f"{kind}_tokens": (f"openrouter.usage.{kind}_{side}_tokens", count) for kind in kinds}
 
 
 _INPUT_DETAILS: Final[_Tree] = {
     "cached_tokens": _at("cache_read_tokens"),
     "cache_write_tokens": _at("cache_creation_tokens"),
-    **_modalities("input"),
+    **_modalities("input", "text", "file", "audio", "image", "video"),
 }
 _OUTPUT_DETAILS: Final[_Tree] = {
     "reasoning_tokens": _at("reasoning_tokens"),
     "thinking_tokens": _at("reasoning_tokens"),
-    **_modalities("output"),
+    "accepted_prediction_tokens": ("openrouter.usage.accepted_prediction_tokens", count),
+    "rejected_prediction_tokens": ("openrouter.usage.rejected_prediction_tokens", count),
+    **_modalities("output", "text", "audio", "image", "video"),
 }
-_TOOL_DETAILS: Final[_Tree] = {
-    name: f"openrouter.usage.server_tool_use.{name}"
-    for name in ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
-}
+_TOOL_DETAILS: Final[_Tree] = _counts(
+    "openrouter.usage.server_tool_use",
+    "web_search_requests",
+    "web_fetch_requests",
+    "tool_calls_requested",
+    "tool_calls_executed",
+)
 _USAGE: Final[_Tree] = {
     "prompt_tokens": _at("input_tokens"),
     "input_tokens": _at("input_tokens"),
@@ -60,6 +71,13 @@ _USAGE: Final[_Tree] = {
     "output_tokens": _at("output_tokens"),
     "cache_read_input_tokens": _at("cache_read_tokens"),
     "cache_creation_input_tokens": _at("cache_creation_tokens"),
+    "cache_creation": _counts(
+        "openrouter.usage.cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
+    ),
+    "search_units": ("openrouter.usage.search_units", count),
+    "seconds": ("openrouter.usage.audio_seconds", seconds),
+    "service_tier": ("openrouter.usage.service_tier", label),
+    "speed": ("openrouter.usage.speed", label),
     "cost": _at("cost"),
     "is_byok": _at("is_byok"),
     "prompt_tokens_details": _INPUT_DETAILS,
@@ -86,7 +104,7 @@ _SOURCE: Final = Usage().source
 def parse_usage(usage: object) -> Usage | None:
     """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
     known = _UNKNOWN.copy()
-    details: dict[str, int] = {}
+    details: dict[str, int | float | str] = {}
     source = fields(usage)
     _read(source, _USAGE, known, details)
     if any(name in source for name in _BESIDE):
@@ -105,7 +123,9 @@ def _with_cache(source: Mapping[str, object], tokens: object) -> object:
     return count(tokens + sum(count(source.get(name)) or 0 for name in _BESIDE))
 
 
-def _read(source: Mapping[str, object], tree: _Tree, known: list[object], details: dict[str, int]) -> None:
+def _read(
+    source: Mapping[str, object], tree: _Tree, known: list[object], details: dict[str, int | float | str]
+) -> None:
     for name, value in source.items():
         if value is None or name not in tree:
             continue
@@ -115,9 +135,9 @@ def _read(source: Mapping[str, object], tree: _Tree, known: list[object], detail
             # Gateways fill in the name that is not theirs with 0.
             if said or (said is not None and known[place] is None):
                 known[place] = said
-        elif type(place) is str:
-            if value and (units := count(value)):
-                details[place] = units
+        elif type(place) is tuple:
+            if value and (detail := place[1](value)):
+                details[place[0]] = detail
         else:
             _read(fields(value), place, known, details)  # type: ignore[arg-type]
 

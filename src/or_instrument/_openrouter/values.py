@@ -90,12 +90,21 @@ def amount(value: object) -> float | None:
     """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
     if type(value) is float and 0.0 <= value < math.inf:
         return value
+    return _from_zero_up(value, "an amount")
+
+
+def seconds(value: object) -> float | None:
+    """Return seconds from a number or a numeric string; no bool, NaN, infinity or negative is a time."""
+    return _from_zero_up(value, "a number of seconds")
+
+
+def _from_zero_up(value: object, kind: str) -> float | None:
     if value is None:
         return None
-    usd = _number(value)
-    if usd is not None and 0.0 <= usd < math.inf:
-        return usd
-    _log_dropped("an amount", value)
+    number = _number(value)
+    if number is not None and 0.0 <= number < math.inf:
+        return number
+    _log_dropped(kind, value)
     return None
 
 

@@ -27,7 +27,7 @@ CLIENT: Final = "openrouter.client"
 SERVED_BY: Final = "openrouter.provider.name"
 NATIVE_FINISH_REASONS: Final = "openrouter.response.native_finish_reasons"
 SERVICE_TIER: Final = "openrouter.response.service_tier"
-CACHE_STATUS: Final = "openrouter.cache.status"
+CACHE_ATTRIBUTES: Final = ("openrouter.cache.status", "openrouter.cache.age", "openrouter.cache.ttl")
 GENERATION_ID: Final = "openrouter.generation.id"
 STREAM_OUTCOME: Final = "openrouter.stream.outcome"
 IS_BYOK: Final = "openrouter.usage.is_byok"
@@ -35,6 +35,9 @@ ESTIMATED_COST: Final = "openrouter.usage.estimated_cost"
 SPEND: Final = "openrouter.usage.spend"
 SPEND_ALIAS: Final = "gen_ai.usage.cost"
 USAGE_SOURCE: Final = "openrouter.usage.source"
+
+REPLY_ATTRIBUTES: Final = (RESPONSE_ID, RESPONSE_MODEL, SERVED_BY, FINISH_REASONS, NATIVE_FINISH_REASONS, SERVICE_TIER)
+"""In the order of the first fields of `Reply`."""
 
 USAGE_ATTRIBUTES: Final = (
     "gen_ai.usage.input_tokens",
