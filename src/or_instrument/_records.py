@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from or_instrument._field_docs import with_field_docs
+
 AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
 """What OpenTelemetry takes as the value of a span attribute."""
 
@@ -19,6 +21,7 @@ _EXACT: Final = Context(prec=700, traps=[])
 """Adds any two doubles without rounding, whatever precision and traps the application has set for itself."""
 
 
+@with_field_docs
 class Request(NamedTuple):
     """What was asked, without its content."""
 
@@ -29,8 +32,11 @@ class Request(NamedTuple):
     model: str | None
     """The model as asked for, variant suffix included."""
     host: str
+    """The host that the call went to."""
     port: int
+    """Its port."""
     stream: bool = False
+    """Whether a stream was asked for."""
     parameters: Mapping[str, AttributeValue] = NOTHING
     """Sampling and routing parameters under their span attribute names (`gen_ai.request.temperature`, ...)."""
     attributes: Mapping[str, AttributeValue] = NOTHING
@@ -39,25 +45,32 @@ class Request(NamedTuple):
     """The `trace.trace_id` that the caller sent for OpenRouter's Broadcast."""
 
 
+@with_field_docs
 class Usage(NamedTuple):
     """Tokens and money of one call. `None` is "not reported", never 0; amounts are USD as the service wrote them."""
 
     input_tokens: int | None = None
-    """Cached tokens included."""
+    """Tokens; cached ones included."""
     output_tokens: int | None = None
-    """Reasoning tokens included."""
+    """Tokens; those of reasoning included."""
     cache_read_tokens: int | None = None
+    """Input tokens that were read from a prompt cache."""
     cache_creation_tokens: int | None = None
+    """Input tokens that were written to a prompt cache."""
     reasoning_tokens: int | None = None
+    """Output tokens that the model thought with."""
     cost: float | None = None
-    """What OpenRouter charged to the account."""
+    """USD that OpenRouter charged to the account."""
     is_byok: bool | None = None
     """Whether the provider billed the inference to the user's own key."""
     upstream_cost: float | None = None
-    """The inference at the provider. Filled for other calls than BYOK too, where it is part of `cost`."""
+    """USD of the inference at the provider. Filled for other calls than BYOK too, where it is part of `cost`."""
     upstream_input_cost: float | None = None
+    """USD, the input's part of `upstream_cost`."""
     upstream_output_cost: float | None = None
+    """USD, the output's part of `upstream_cost`."""
     server_tool_cost: float | None = None
+    """USD of the tools that OpenRouter ran, such as web search."""
     details: Mapping[str, int | float | str] = {}
     """What else was told, under its span attribute name: counts that are not 0 (tokens by modality, cache writes by
     lifetime, server tool calls, search units, seconds of audio), the tier and the speed that were billed."""
@@ -88,34 +101,46 @@ class Usage(NamedTuple):
         return None if self.upstream_cost is None else _EXACT.add(exact(self.cost), exact(self.upstream_cost))
 
 
+@with_field_docs
 class Failure(NamedTuple):
     """Why a call failed: codes and names only, never a text of the service, which may quote the prompt."""
 
     type: str
     """OpenRouter's `error_type`, else its code or the HTTP status, else the exception's full class name."""
     code: str | None = None
+    """The error's code, as the service wrote it."""
     error_type: str | None = None
+    """OpenRouter's own word for it."""
     limit_source: str | None = None
     """Tells a transient 402 (`openrouter_in_flight_budget`) from an empty account (`openrouter_credits`)."""
     provider_name: str | None = None
+    """The provider that failed."""
     retry_after: float | None = None
     """Seconds to wait, where the service said so."""
     status_code: int | None = None
+    """The HTTP status."""
 
 
+@with_field_docs
 class Reply(NamedTuple):
     """What was answered, without its content."""
 
     id: str | None = None
+    """The id in the body."""
     model: str | None = None
     """The model that answered."""
     provider: str | None = None
     """The provider that served it, as OpenRouter names it."""
     finish_reasons: tuple[str, ...] = ()
+    """Why it ended, one a choice."""
     native_finish_reasons: tuple[str, ...] = ()
+    """The same in the provider's words."""
     service_tier: str | None = None
+    """The tier that served it."""
     usage: Usage | None = None
+    """Tokens and money, `None` where the service reported none."""
     failure: Failure | None = None
+    """Why it failed, `None` where it did not."""
     generation_id: str | None = None
     """The `X-Generation-Id` header."""
     cache_status: str | None = None
@@ -123,11 +148,12 @@ class Reply(NamedTuple):
     status_code: int | None = None
     """The HTTP status, `None` where no response came."""
     cache_age_s: float | None = None
-    """How old an answer from OpenRouter's response cache is: the `X-OpenRouter-Cache-Age` header."""
+    """Seconds, the age of an answer from OpenRouter's response cache: the `X-OpenRouter-Cache-Age` header."""
     cache_ttl_s: float | None = None
-    """How long it keeps: the `X-OpenRouter-Cache-TTL` header."""
+    """Seconds that the cache keeps it: the `X-OpenRouter-Cache-TTL` header."""
 
 
+@with_field_docs
 class Content(NamedTuple):
     """What one call said, in the words of the GenAI conventions; there only where it was asked for.
 
@@ -135,26 +161,33 @@ class Content(NamedTuple):
     """
 
     input_messages: tuple[Mapping[str, object], ...] = ()
+    """The messages that were sent."""
     output_messages: tuple[Mapping[str, object], ...] = ()
-    """One a choice."""
+    """The answers, one a choice."""
     system_instructions: tuple[Mapping[str, object], ...] = ()
+    """The parts of the system prompt, where it was sent apart from the messages."""
     tool_definitions: tuple[Mapping[str, object], ...] = ()
+    """The tools that the model could call."""
 
 
+@with_field_docs
 class Call(NamedTuple):
     """One call, finished: what every sink gets, exactly once."""
 
     id: int
     """Unique within the process."""
     request: Request
+    """What was asked."""
     reply: Reply
+    """What was answered."""
     outcome: Outcome
+    """How it ended. Only `error` is an error."""
     started_ns: int
     """Wall clock, nanoseconds since the epoch."""
     duration_s: float
-    """Until the end of the body; of an abandoned stream until its last read."""
+    """Seconds until the end of the body; of an abandoned stream until its last read."""
     time_to_first_chunk_s: float | None = None
-    """Streams only."""
+    """Seconds; streams only."""
     missing: str | None = None
     """Why the spend is unknown, in one word; `None` where it is known. `pending`: it is being looked up."""
     context: object = None

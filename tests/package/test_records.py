@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import decimal
+import pickle
+import pydoc
+import subprocess
+import sys
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_tables import RECORDS, tables, written
 
+import or_instrument
 from or_instrument import BudgetExceeded, Call, Failure, LookupFailed, Reply, Request, Usage
+from or_instrument import _field_docs as docs
 
 REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)
 AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False)
@@ -130,3 +138,57 @@ def test_lookup_failed_tells_what_was_asked_how_often_and_the_last_answer() -> N
     assert str(error) == "GET /key was asked 3 times; the last answer was HTTP 401. Check the key."
     assert (error.question, error.attempts, error.last_answer) == ("GET /key", 3, "HTTP 401")
     assert str(LookupFailed("GET /key", 1, "HTTP 500")) == "GET /key was asked once; the last answer was HTTP 500."
+
+
+def test_every_public_record_is_told_of() -> None:
+    """A new one needs its texts too."""
+    public = [value for name in or_instrument.__all__ if hasattr(value := getattr(or_instrument, name), "_fields")]
+    assert {record.__name__ for record in public} == {record.__name__ for record in RECORDS}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_help_tells_every_field(record: Any) -> None:
+    """In the words below it in the source, where editors look for them too."""
+    told = pydoc.plain(pydoc.render_doc(record))
+    texts = docs.field_docs(record)
+    assert set(texts) == set(record._fields)
+    for name, text in texts.items():
+        assert f" |  {name}\n |      {text.splitlines()[0]}\n" in told
+    assert "Alias for field number" not in told
+    assert record.__doc__.splitlines()[0] in told
+
+
+def test_the_reference_has_the_same_texts() -> None:
+    """`python tests/support/record_tables.py` writes them there."""
+    assert written() == tables()
+
+
+def test_help_needs_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that is packed without it has the record's own text."""
+
+    def gone(_module: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", gone)
+    assert docs.field_docs(Usage) == {}
+    assert "Tokens and money of one call" in pydoc.plain(pydoc.render_doc(Usage))
+
+
+def test_the_import_reads_no_source() -> None:
+    """The texts are read for `help()` alone."""
+    code = (
+        "import sys, or_instrument; or_instrument.Usage(), or_instrument.Generation('gen-1')\n"
+        "print({'ast', 'inspect'} & set(sys.modules), or_instrument.Usage.cost.__doc__)\n"
+        "print(or_instrument.Usage.__doc__[:6], or_instrument.Usage.cost.__doc__)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.splitlines() == [
+        "set() Alias for field number 5",
+        "Tokens USD that OpenRouter charged to the account.",
+    ]
+
+
+def test_a_record_is_pickled_as_what_it_is() -> None:
+    """As a sink that hands calls to another process needs it."""
+    call = Call(1, REQUEST, Reply(usage=Usage(cost=0.5)), "complete", 0, 1.0)
+    assert pickle.loads(pickle.dumps(call)) == call  # noqa: S301 - our own

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from or_instrument._field_docs import with_field_docs
 from or_instrument._records import add
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
+@with_field_docs
 class Generation(NamedTuple):
     """One generation, as `GET /generation` tells of it afterwards. Amounts are USD, times milliseconds."""
 
@@ -24,13 +26,17 @@ class Generation(NamedTuple):
     request_id: str | None = None
     """The request that this generation is a part of, `req-...`."""
     session_id: str | None = None
+    """The session that groups several generations."""
     upstream_id: str | None = None
     """The provider's own id."""
     app_id: int | None = None
+    """The id of the application that made the request."""
     external_user: str | None = None
     """The `user` that the request named."""
     preset_id: str | None = None
+    """The preset that the request used."""
     workspace_id: str | None = None
+    """The workspace that it is counted for."""
     response_cache_source_id: str | None = None
     """The generation whose answer was served again from the response cache."""
     created_at: str | None = None
@@ -38,6 +44,7 @@ class Generation(NamedTuple):
     model: str | None = None
     """The model's permanent slug, with its date."""
     origin: str | None = None
+    """The URL that the request came from."""
     api_type: str | None = None
     """`completions`, `embeddings`, `rerank`, `tts`, `stt`, `video`, `image`, ..."""
     data_region: str | None = None
@@ -47,38 +54,49 @@ class Generation(NamedTuple):
     provider_responses: tuple[Mapping[str, Any], ...] | None = None
     """Every provider that was tried: `provider_name`, `status`, `latency` in milliseconds, ..."""
     router: str | None = None
+    """The router that was used, such as `openrouter/auto`."""
     service_tier: str | None = None
+    """The tier that the provider says it ran on."""
     latency: float | None = None
-    """Milliseconds."""
+    """Milliseconds in all."""
     moderation_latency: float | None = None
-    """Milliseconds."""
+    """Milliseconds that moderation took."""
     generation_time: float | None = None
-    """Milliseconds."""
+    """Milliseconds that the generation took."""
     streamed: bool | None = None
     """Live, also true for calls that were not."""
     cancelled: bool | None = None
     """Whether the client broke the stream off."""
     finish_reason: str | None = None
+    """Why it ended."""
     native_finish_reason: str | None = None
-    """As the provider spells it."""
+    """The same as the provider spells it."""
     tokens_prompt: int | None = None
-    """OpenRouter's own normalised estimate, not what is billed."""
+    """Tokens by OpenRouter's own normalised estimate, not what is billed."""
     tokens_completion: int | None = None
-    """Likewise an estimate."""
+    """Tokens, likewise an estimate."""
     native_tokens_prompt: int | None = None
-    """Counted by the model's own tokenizer: what is billed. Cached tokens included."""
+    """Tokens by the model's own tokenizer: what is billed. Cached tokens included."""
     native_tokens_completion: int | None = None
-    """What is billed. Reasoning tokens included."""
+    """Tokens that are billed. Those of reasoning included."""
     native_tokens_completion_images: int | None = None
+    """Tokens of images in the answer."""
     native_tokens_reasoning: int | None = None
+    """Tokens that the model thought with."""
     native_tokens_cached: int | None = None
-    """Read from the provider's prompt cache."""
+    """Tokens that were read from the provider's prompt cache."""
     num_media_prompt: int | None = None
+    """How many media the prompt had."""
     num_input_audio_prompt: int | None = None
+    """How many audio inputs the prompt had."""
     num_media_completion: int | None = None
+    """How many media the answer had."""
     num_search_results: int | None = None
+    """How many search results were included."""
     num_fetches: int | None = None
+    """How many pages were fetched from the web."""
     web_search_engine: str | None = None
+    """The engine that searched."""
     usage: Decimal | None = None
     """USD, charged to the account."""
     total_cost: Decimal | None = None
@@ -90,11 +108,14 @@ class Generation(NamedTuple):
     cache_discount: Decimal | None = None
     """USD; negative where writing the cache cost more."""
     http_referer: str | None = None
+    """The request's `HTTP-Referer` header."""
     user_agent: str | None = None
+    """The request's `User-Agent` header."""
     extra: Mapping[str, Any] = _NOTHING
     """Undocumented fields, and those that could not be read."""
 
 
+@with_field_docs
 class KeyStatus(NamedTuple):
     """What `GET /key` tells of the key that asks. Amounts are USD; days, weeks (from Monday) and months are UTC."""
 
@@ -107,30 +128,45 @@ class KeyStatus(NamedTuple):
     limit_reset: str | None = None
     """`daily`, `weekly`, `monthly`; `None`: never."""
     include_byok_in_limit: bool | None = None
+    """Whether what providers bill counts against the limit."""
     usage: Decimal | None = None
     """USD, charged to the account through this key, ever."""
     usage_daily: Decimal | None = None
+    """USD, the same for this day."""
     usage_weekly: Decimal | None = None
+    """USD, the same for this week."""
     usage_monthly: Decimal | None = None
+    """USD, the same for this month."""
     byok_usage: Decimal | None = None
-    """USD, billed by providers to the user's own keys."""
+    """USD, billed by providers to the user's own keys, ever."""
     byok_usage_daily: Decimal | None = None
+    """USD, the same for this day."""
     byok_usage_weekly: Decimal | None = None
+    """USD, the same for this week."""
     byok_usage_monthly: Decimal | None = None
+    """USD, the same for this month."""
     is_free_tier: bool | None = None
+    """Whether this is a key of the free tier."""
     is_management_key: bool | None = None
+    """Whether this is a management key, which makes no calls."""
     is_provisioning_key: bool | None = None
     """Deprecated: the older name of `is_management_key`."""
     creator_user_id: str | None = None
+    """Who made the key."""
     organization_id: str | None = None
+    """The organisation that owns it; `None`: a single account does."""
     workspace_id: str | None = None
+    """The workspace that it spends in."""
     expires_at: str | None = None
-    """ISO 8601."""
+    """ISO 8601; `None`: never."""
     allowed_data_regions: tuple[str, ...] | None = None
+    """The data regions that the key may use."""
     budgets: tuple[Mapping[str, Any], ...] | None = None
+    """Every budget that a request with this key is held against, in that order."""
     effective_budget: Mapping[str, Any] | None = None
+    """The one of them that blocks requests first."""
     free_model_daily_requests: Mapping[str, Any] | None = None
-    """`used`, `limit`, `remaining`."""
+    """`used`, `limit` and `remaining` requests to free models on this day."""
     rate_limit: Mapping[str, Any] | None = None
     """Deprecated by the service, which says to ignore it."""
     extra: Mapping[str, Any] = _NOTHING
@@ -159,6 +195,7 @@ class Activity(NamedTuple):
     """Undocumented fields, and those that could not be read."""
 
 
+@with_field_docs
 class Credits(NamedTuple):
     """What `GET /credits` tells of the account. Amounts are USD."""
 
