@@ -99,13 +99,6 @@ class Flight:
         if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
 
-    def feed(self, data: bytes) -> None:
-        """See bytes of the answer after its first event."""
-        try:
-            self.reader.kept.feed(data)  # type: ignore[union-attr]
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading a stream", exc)
-
     def answered(self, body: bytes) -> None:
         """End the call with an answer that is in memory."""
         self.last_read_at = perf_counter()

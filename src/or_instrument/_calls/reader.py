@@ -6,6 +6,7 @@ those that did not, and either is sent as `text/plain`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from or_instrument._openrouter.events import LIMIT, Excerpt, parse_body
@@ -36,6 +37,11 @@ class Reader:
     def has_event(self) -> bool:
         """Whether the first event of a stream has passed."""
         return type(self.kept) is Events and not self.kept.is_new
+
+    @property
+    def feed_events(self) -> Callable[[bytes], None]:
+        """What takes in the bytes after the first event, without asking again what they are."""
+        return self.feed if self.kept is None else self.kept.feed
 
     @property
     def is_ended(self) -> bool:

@@ -21,6 +21,7 @@ from or_instrument._calls.ending import (
     is_running,
 )
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.shield import report
 from or_instrument._openrouter.failure import failure_of_exception
 
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
@@ -117,10 +118,13 @@ class ResponseHooks:
                 yield data
                 if flight.first_chunk_at is not None:
                     break
-            feed = flight.feed
+            feed = flight.reader.feed_events
             for data in theirs:
                 flight.last_read_at = perf_counter()
-                feed(data)
+                try:
+                    feed(data)
+                except Exception as exc:  # noqa: BLE001 - the shield
+                    report("reading a stream", exc)
                 yield data
         except GeneratorExit:
             raise
@@ -137,10 +141,13 @@ class ResponseHooks:
                 yield data
                 if flight.first_chunk_at is not None:
                     break
-            feed = flight.feed
+            feed = flight.reader.feed_events
             async for data in theirs:
                 flight.last_read_at = perf_counter()
-                feed(data)
+                try:
+                    feed(data)
+                except Exception as exc:  # noqa: BLE001 - the shield
+                    report("reading a stream", exc)
                 yield data
         except GeneratorExit:
             raise
