@@ -25,9 +25,10 @@ from or_instrument._telemetry import names
 from or_instrument._telemetry.backends import together
 from or_instrument._telemetry.content import Events, SpanContent, open_events
 from or_instrument._telemetry.enrich import Enricher, is_unwanted
-from or_instrument._telemetry.exit import EXIT
+from or_instrument._telemetry.exit import EXIT, SIGTERM
 from or_instrument._telemetry.metrics import Metrics
 from or_instrument._telemetry.providers import Providers
+from or_instrument._telemetry.servers import SERVERS
 from or_instrument._telemetry.span import Spans
 from or_instrument._version import __version__
 
@@ -70,8 +71,9 @@ class Assembly:
         if settings.metrics and not _sdk_disabled():
             ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
         if settings.ledger is not None:
-            EXIT.on_sigterm()
-            ours.append(ledger_at(settings.ledger, EXIT.register))
+            ours.append(ledger_at(settings.ledger))
+        if ours:
+            ours.append(EXIT.note)
         self.patch = OpenAIPatch(
             Observer(
                 Hosts(settings.hosts),
@@ -85,6 +87,26 @@ class Assembly:
             ),
             Additions(inject_usage=settings.inject_usage, propagate=settings.broadcast == "propagate"),
         )
+
+    def install(self) -> None:
+        """Put everything on: the SDK is patched, and the end of the process heard."""
+        self.patch.install()
+        EXIT.watch(self.in_use)
+        SIGTERM.listen()
+        SERVERS.install()
+
+    def remove(self) -> None:
+        """Take everything off."""
+        self.patch.remove()
+        SERVERS.remove()
+        SIGTERM.unlisten()
+        if not self.providers.has_ours:
+            EXIT.unwatch(self.in_use)
+
+    def in_use(self) -> tuple[object, ...]:
+        """Return all providers that something may have been recorded with."""
+        providers = self.providers.in_use()
+        return providers if self.events is None else (*providers, self.events.provider)
 
 
 def load_exporters(exporter: str, *, is_asked: bool) -> Exporters | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
+from or_instrument._calls.worker import PerProcess, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
 from or_instrument._money.ledger import flush_ledgers, leave_ledger
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("or_instrument")
 _LOOKUP_SHARE: Final = 0.8
-_lock = threading.Lock()
-
+_lock = PerProcess(new_lock)
 
 _installed: Assembly | None = None
 
@@ -136,7 +135,7 @@ def instrument(
         return
     estimate_ = load_estimator(is_asked=estimate is not None) if settings.estimate else None
     exporters = load_exporters(settings.exporter, is_asked=exporter is not None)
-    with _lock:
+    with _lock():
         if _installed is not None:
             if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
                 return
@@ -145,7 +144,7 @@ def instrument(
                     "instrument(): already instrumented with other options; call uninstrument() first to change them"
                 )
                 return
-            _installed.patch.remove()
+            _installed.remove()
         _installed = Assembly(
             settings,
             tracer_provider,
@@ -156,7 +155,7 @@ def instrument(
             exporters=exporters,
             estimate=estimate_,
         )
-        _installed.patch.install()
+        _installed.install()
         RECORDING.set()
 
 
@@ -174,9 +173,9 @@ def instrument_at_start() -> None:
 def uninstrument() -> None:
     """Take everything of ours off the SDK; open streams are still recorded when they end."""
     global _installed  # noqa: PLW0603 - one per process
-    with _lock:
+    with _lock():
         if _installed is not None:
-            _installed.patch.remove()
+            _installed.remove()
             _installed = None
             RECORDING.clear()
             leave_ledger()
@@ -198,8 +197,6 @@ def flush(timeout_s: float = 5.0) -> bool:
     # Some of the time is kept for exporting what there is.
     is_looked_up = LOOKUPS.wait(_LOOKUP_SHARE * timeout_s)
     is_written = flush_ledgers(max(0.0, deadline - monotonic()))
-    providers = (_installed.providers if _installed is not None else Providers(None, None, None)).in_use()
-    if _installed is not None and _installed.events is not None:
-        providers = (*providers, _installed.events.provider)
+    providers = (_installed if _installed is not None else Providers(None, None, None)).in_use()
     flushed = [flush_within(max(0.0, deadline - monotonic()), provider) for provider in providers]
     return all(flushed) and is_drained and is_looked_up and is_written

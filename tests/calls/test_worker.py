@@ -210,6 +210,7 @@ def test_an_exiting_interpreter_is_told_from_a_running_one() -> None:
 
 PATCHED_LATE = """
 import sys
+sys.modules["trio"] = None  # is imported where it is there, and does not bear eventlet's sockets
 from or_instrument._calls.worker import Worker, PerProcess, new_lock
 import threading
 done = []

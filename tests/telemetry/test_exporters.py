@@ -245,10 +245,12 @@ print(signal.getsignal(signal.SIGTERM) is theirs)
     assert run("-c", code, env=environ()).stdout == "True\n"
 
 
-def test_without_an_exporter_signals_are_left_alone() -> None:
-    """Where the application exports by itself, we handle no signal."""
+def test_uninstrument_gives_the_signal_back() -> None:
+    """SIGTERM is heard whoever exports, and let be again."""
     before = signal.getsignal(signal.SIGTERM)
     or_instrument.instrument()
+    assert signal.getsignal(signal.SIGTERM) is not before
+    or_instrument.uninstrument()
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -37,6 +37,11 @@ class Reaper:
         self._worker = Worker("or_instrument-reaper", self._work)
         self._first = Once()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a call waits to be settled."""
+        return bool(self._unsettled)
+
     def defer(self, call: Unsettled) -> None:
         """Have a call settled soon; safe in a finaliser."""
         self._unsettled.append(call)

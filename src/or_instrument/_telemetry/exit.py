@@ -1,130 +1,199 @@
-"""Has our own providers export what they hold when the process ends, however it ends, within a bounded time.
+"""Has the ledger and all providers in use write out what they hold when the process ends, within a bounded time.
 
-Each provider gets a thread that waits for that moment: at exit Python starts no new thread, a signal handler must not
-take locks that the interrupted code may hold, and an exporter that hangs must not keep the process.
+At exit Python starts no new thread, a signal handler must not take locks that the interrupted code may hold, and an
+exporter that hangs must keep neither the process nor the other exporters: so a few threads, started with the first
+call, wait for that moment. Nothing is shut down, since other exit functions may still make calls.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from or_instrument._calls.flight import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Worker
+from or_instrument._calls.worker import Once, Worker, is_exiting, new_lock
+from or_instrument._money.ledger import flush_ledgers
 from or_instrument._money.lookup import LOOKUPS
+from or_instrument._records import Call
 
 TIMEOUT_S: Final = 5.0
+_THREADS: Final = 3  # traces, metrics, logs
+Providers: TypeAlias = Callable[[], Iterable[object]]
 
 
 class Exit:
     """What is to be done at the end of this process."""
 
     def __init__(self) -> None:
-        self._ends: list[_End] = []
-        self._holds_sigterm = False
-
-    def register(self, shut_down: Callable[[], object]) -> None:
-        """Call `shut_down` at the end, when the calls that are still open have been recorded."""
-        end = _End(shut_down)
-        if not self._ends:
-            self._hook()
-        self._ends.append(end)
-
-    def close(self, *_signal: object, **_celery: object) -> None:
-        """End everything now; wait at most `TIMEOUT_S` seconds."""
-        abandon_all()
-        ends, deadline = self._ends, monotonic() + TIMEOUT_S
-        for end in ends:
-            end.begin()
-        for end in ends:
-            end.wait(max(0.0, deadline - monotonic()))
-        if self._holds_sigterm:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        self._providers: list[Providers] = []
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._workers = [Worker("or_instrument-exit", self._work) for _ in range(_THREADS)]
+        self._first = Once()
+        self.forget()
 
     def forget(self) -> None:
-        """Drop what the process had to do that this one was forked from."""
-        self._ends = []
+        """Begin anew: this is another process than the one that it was forked from."""
+        self._has_news = False
+        self._is_over = False
+        self._left_s = TIMEOUT_S
+        self._flushing: list[threading.Event] = []
 
-    def on_sigterm(self) -> None:
-        """Close on SIGTERM too, where the application does not handle it; other handlers are left alone.
+    def watch(self, providers: Providers) -> None:
+        """Have these providers export at the end; which they are is asked then."""
+        self._providers.append(providers)
 
-        Only the main thread can: https://docs.python.org/3/library/signal.html#signals-and-threads
+    def unwatch(self, providers: Providers) -> None:
+        """Leave these providers to others."""
+        self._providers.remove(providers)
+
+    def prepare(self) -> None:
+        """Be ready for the end: to be called at the start of every call.
+
+        Not earlier: exit functions run last in, first out, and the application's providers must still be there.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not self._first():
             return
-        theirs = signal.getsignal(signal.SIGTERM)
-        if theirs is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._terminate)
-        elif callable(theirs) and str(getattr(theirs, "__module__", "")).startswith("uvicorn."):
-            signal.signal(signal.SIGTERM, self._held_back(theirs))
-
-    def _hook(self) -> None:
-        atexit.unregister(self.close)
-        atexit.register(self.close)
-        # Two kinds of child process end without running exit functions.
+        self._is_over = is_exiting()
+        for worker in self._workers:
+            worker.start()
+        atexit.unregister(self._exit)
+        atexit.register(self._exit)
+        # Children of multiprocessing run no exit functions but its own.
         multiprocessing = sys.modules.get("multiprocessing.util")
         if multiprocessing is not None:
             multiprocessing.Finalize(None, self.close, exitpriority=0)
-        celery = sys.modules.get("celery.signals")
-        if celery is not None:
-            celery.worker_process_shutdown.connect(self.close, weak=False, dispatch_uid="or_instrument")
+
+    def note(self, _call: Call) -> None:
+        """Know that there is something to export; of a call that an exit function made, export it at once."""
+        self._has_news = True
+        if self._is_over:
+            self.close()
+
+    def close(self) -> None:
+        """Record the calls that are still open and export everything; wait at most `TIMEOUT_S` seconds in all.
+
+        Where nothing has been recorded since the last time, it exports nothing.
+        """
+        began = monotonic()
+        abandon_all()
+        if self._has_news or REAPER.is_waited_for:
+            self._flushing = [self._begin(flush) for flush in self._flushes()]
+        for flushed in self._flushing:
+            flushed.wait(max(0.0, self._left_s - (monotonic() - began)))
+        self._left_s = max(0.0, self._left_s - (monotonic() - began))
+
+    def _exit(self) -> None:
+        self.close()
+        self._is_over = True
+
+    def _flushes(self) -> list[Callable[[float], object]]:
+        providers = {id(provider): provider for in_use in self._providers for provider in in_use()}
+        exports = [
+            partial(_force_flush, provider) for provider in providers.values() if hasattr(provider, "force_flush")
+        ]
+        return [flush_ledgers, *exports]
+
+    def _begin(self, flush: Callable[[float], object]) -> threading.Event:
+        done = threading.Event()
+
+        def job() -> None:
+            try:
+                self._settle()
+                flush(self._left_s)
+            except Exception as exc:  # noqa: BLE001 - the shield
+                report("exporting at exit", exc)
+            finally:
+                done.set()
+
+        self._jobs.append(job)
+        if all(worker.start() for worker in self._workers):
+            for worker in self._workers:
+                worker.wake()
+        else:
+            self._work()
+        return done
+
+    def _work(self) -> None:
+        while self._jobs:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                return
+            job()
+
+    def _settle(self) -> None:
+        if not self._is_over:  # then this may be part of the recording of a call, which must not wait for itself
+            REAPER.drain()
+            LOOKUPS.close()
+        self._has_news = False
+
+
+class Sigterm:
+    """Closes on SIGTERM too, and then lets it do what it would have done."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._close = close
+        self._is_on = False
+
+    def listen(self) -> None:
+        """Hear the signal where nobody else does: an application's own handler is left alone.
+
+        Only the main thread can: https://docs.python.org/3/library/signal.html#signals-and-threads
+        """
+        self._is_on = True
+        try:
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._terminate)
+        except ValueError:
+            return
+
+    def unlisten(self) -> None:
+        """Let the signal be."""
+        self._is_on = False
+        try:
+            if signal.getsignal(signal.SIGTERM) == self._terminate:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        except ValueError:
+            return
+
+    def again(self) -> None:
+        """Hear it in a child process too."""
+        if self._is_on:
+            self.listen()
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        self.close()
+        if type(new_lock()).__module__ == "_thread":
+            self._end(number)
+        else:
+            # Among greenlets the handler may run in their hub, which must not wait. There this starts one more.
+            _thread.start_new_thread(self._end, (number,))
+
+    def _end(self, number: int) -> None:
+        if self._is_on:
+            self._close()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
-    def _held_back(self, theirs: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
-        # After its graceful shutdown uvicorn restores the default handler and raises the signal again, which would end
-        # the process before any exit function. Blocked, that second signal waits until we have exported.
-        def handler(number: int, frame: FrameType | None) -> None:
-            theirs(number, frame)
-            self._holds_sigterm = True
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
-        return handler
-
-
-class _End:
-    """One provider's end, and the thread that waits for it."""
-
-    def __init__(self, shut_down: Callable[[], object]) -> None:
-        self._shut_down = shut_down
-        self._is_wanted = False
-        self._done = threading.Event()
-        self._worker = Worker("or_instrument-exit", self._work)
-        self._worker.start()
-
-    def begin(self) -> None:
-        self._is_wanted = True
-        self._worker.wake()
-
-    def wait(self, timeout_s: float) -> None:
-        self._done.wait(timeout_s)
-
-    def _work(self) -> None:
-        if not self._is_wanted or self._done.is_set():
-            return
-        try:
-            REAPER.drain()
-            LOOKUPS.close()
-            self._shut_down()
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("exporting at exit", exc)
-        finally:
-            self._done.set()
+def _force_flush(provider: Any, timeout_s: float) -> None:
+    provider.force_flush(timeout_millis=int(timeout_s * 1000))
 
 
 EXIT: Final = Exit()
+SIGTERM: Final = Sigterm(EXIT.close)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=EXIT.forget)
+    os.register_at_fork(after_in_child=SIGTERM.again)

@@ -8,9 +8,11 @@ read all of them themselves but the choice of the protocol, and `none` for a sig
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import uuid4
 
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
@@ -19,11 +21,13 @@ from opentelemetry.sdk.metrics.export import (
     MetricExporter,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
+from or_instrument._calls.worker import is_exiting
 from or_instrument._extras import require
 from or_instrument._telemetry.forks import without_fork_hooks
 
@@ -59,7 +63,7 @@ def load(exporter: str) -> Exporters:
         )
     spans, metrics = span_exporter(), _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
     return Exporters(
-        lambda: _tracer_provider(lambda: BatchSpanProcessor(spans())) if spans else NoOpTracerProvider(),
+        lambda: _tracer_provider(lambda: _batched(spans())) if spans else NoOpTracerProvider(),
         lambda: _meter_provider(metrics()) if metrics else NoOpMeterProvider(),
     )
 
@@ -96,11 +100,26 @@ def _otlp(signal: str, module: str, name: str) -> Exporter | None:
 
 def _tracer_provider(processor: Callable[[], SpanProcessor]) -> TracerProvider:
     with without_fork_hooks():
-        provider = SDKTracerProvider(shutdown_on_exit=False)
+        provider = SDKTracerProvider(resource=_resource(), shutdown_on_exit=False)
         provider.add_span_processor(processor())
     return provider
 
 
 def _meter_provider(exporter: MetricExporter) -> MeterProvider:
+    interval_ms = math.inf if is_exiting() else None
     with without_fork_hooks():
-        return SDKMeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+        reader = PeriodicExportingMetricReader(exporter, interval_ms)
+        return SDKMeterProvider([reader], _resource() or Resource.create(), shutdown_on_exit=False)
+
+
+# At the interpreter's exit no thread starts any more: each call is exported when it ends, and of the resource there is
+# what the SDK finds out without threads.
+def _batched(exporter: SpanExporter) -> SpanProcessor:
+    return SimpleSpanProcessor(exporter) if is_exiting() else BatchSpanProcessor(exporter)
+
+
+def _resource() -> Resource | None:
+    if not is_exiting():
+        return None
+    default = Resource({SERVICE_NAME: "unknown_service", SERVICE_INSTANCE_ID: str(uuid4())})
+    return default.merge(OTELResourceDetector().detect())

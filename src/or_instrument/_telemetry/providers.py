@@ -37,7 +37,6 @@ class Ours(Generic[P]):
         self._make, self._otherwise = make, otherwise
         self._lock = PerProcess(new_lock)
         self._ours = PerProcess(self._made_or_not)
-        EXIT.on_sigterm()
 
     def __call__(self) -> P:
         """Return the provider; where it cannot be made, one that does nothing."""
@@ -51,12 +50,10 @@ class Ours(Generic[P]):
 
     def _made_or_not(self) -> P:
         try:
-            provider = self._make()
-            EXIT.register(getattr(provider, "shutdown", lambda: None))
+            return self._make()
         except Exception as exc:  # noqa: BLE001 - the shield
             report("setting up the exporter", exc)
             return self._otherwise()
-        return provider
 
 
 class Switch(Generic[P, T]):
@@ -136,17 +133,25 @@ class Providers:
 
         return switched
 
-    def prepared(self, open_span: OpenSpan | None) -> OpenSpan | None:
-        """Return `open_span`, with our providers made first: when a call ends, it may be too late to start threads."""
-        if not self._switches:
-            return open_span
+    def prepared(self, open_span: OpenSpan | None) -> OpenSpan:
+        """Return `open_span`, with what may fail done first.
+
+        Our providers are made, since when a call ends it may be too late to start threads; and the end of the process
+        is prepared for.
+        """
 
         def opened(request: Request, started_ns: int) -> Context:
             for switch in self._switches:
                 switch()
+            EXIT.prepare()
             return get_current() if open_span is None else open_span(request, started_ns)
 
         return opened
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether providers of ours were made, which nobody else makes export what they hold."""
+        return any(ours is not None and ours.made is not None for ours in (self._our_tracers, self._our_meters))
 
     def in_use(self) -> tuple[object, ...]:
         """Return all providers that something may have been recorded with."""

@@ -1,0 +1,156 @@
+"""The end of a process: whoever exports, and however it ends, what was recorded goes out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fresh_install import CALL, environ, run, running, until
+from otlp_receiver import Received, http_receiver
+
+from or_instrument.testing import FakeOpenRouter
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Received]:
+    """Return an OTLP receiver."""
+    with http_receiver() as received:
+        yield received
+
+
+@pytest.fixture
+def env(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
+    """Return an environment that records, and exports nothing by itself."""
+    return environ(OR_INSTRUMENT_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, FAKE_URL=fake.base_url)
+
+
+def _assert_all_arrived(fake: FakeOpenRouter, receiver: Received, calls: int) -> None:
+    assert len(fake.requests) == calls
+    assert len(receiver.spans()) == calls
+    assert receiver.total("gen_ai.usage.cost") == pytest.approx(float(fake.charged_usd), abs=1e-12)
+
+
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_a_call_that_an_exit_function_makes(
+    calls_before: int, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+) -> None:
+    """Also the first of all, when no thread starts any more; nothing is left open, and nothing complains."""
+    code = f"""
+import atexit
+for _ in range({calls_before}): ask()
+
+@atexit.register
+def last():
+    ask()
+    from or_instrument._calls.flight import _live
+    assert not _live
+"""
+    done = run("-c", CALL + code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"})
+    assert done.stderr == ""
+    _assert_all_arrived(fake, receiver, calls_before + 1)
+
+
+THEIRS = (
+    CALL
+    + """
+import signal
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+traces = TracerProvider(shutdown_on_exit=False)
+traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+traces.shutdown = lambda: print("shut down", flush=True)
+trace.set_tracer_provider(traces)
+metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], shutdown_on_exit=False))
+ask()
+open("ready", "w").close()
+"""
+)
+
+
+def test_providers_of_the_application_are_flushed_and_not_shut_down(
+    tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+) -> None:
+    """A signal that nobody handles loses nothing that they hold, and still ends the process."""
+    with running("-c", THEIRS + "signal.pause()", env=env, cwd=tmp_path) as process:
+        until((tmp_path / "ready").exists, "the call")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
+    assert "shut down" not in (tmp_path / "server.log").read_text()
+    _assert_all_arrived(fake, receiver, 1)
+
+
+def test_a_forked_child_hears_the_signal(fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+    """Even where the parent could not listen, having begun in a thread."""
+    code = """
+import or_instrument, signal, threading
+or_instrument.uninstrument()
+thread = threading.Thread(target=or_instrument.instrument)
+thread.start()
+thread.join()
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+if os.fork():
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+ask()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    run("-W", "ignore", "-c", CALL + code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"}, code=256 - signal.SIGTERM)
+    _assert_all_arrived(fake, receiver, 1)
+
+
+@pytest.mark.parametrize(
+    ("library", "patch", "pause"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()", "import gevent; gevent.sleep(60)"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()", "eventlet.sleep(60)"),
+    ],
+)
+def test_a_signal_that_comes_to_the_hub_of_greenlets(
+    library: str, patch: str, pause: str, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+) -> None:
+    """Nothing may wait there; what was recorded goes out all the same."""
+    pytest.importorskip(library)
+    code = f"""
+import sys
+sys.modules["trio"] = None  # does not bear eventlet's sockets
+{patch}
+{CALL}
+ask()
+open("ready", "w").close()
+{pause}
+"""
+    with running("-c", code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"}, cwd=tmp_path) as process:
+        until((tmp_path / "ready").exists, "the call")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
+    assert "or_instrument" not in (tmp_path / "server.log").read_text()
+    _assert_all_arrived(fake, receiver, 1)
+
+
+def test_frozen_after_flush(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+    """Where a platform freezes the process between requests, `flush()` in time leaves nothing to lose."""
+    code = """
+import or_instrument, signal
+ask()
+list(ask(stream=True))
+assert or_instrument.flush()
+print("flushed", flush=True)
+signal.pause()
+"""
+    with running("-c", CALL + code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"}, cwd=tmp_path) as process:
+        until(lambda: "flushed" in (tmp_path / "server.log").read_text(), "flush()")
+        process.send_signal(signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+    _assert_all_arrived(fake, receiver, 2)
