@@ -8,7 +8,7 @@ import pydoc
 import subprocess
 import sys
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +163,14 @@ def test_the_reference_has_the_same_texts() -> None:
     assert written() == tables()
 
 
+@docs.with_field_docs
+class Packed(NamedTuple):
+    """The text of its own."""
+
+    field: int = 0
+    """Below the field."""
+
+
 def test_help_needs_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that is packed without it has the record's own text."""
 
@@ -170,8 +178,8 @@ def test_help_needs_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("could not get source code")
 
     monkeypatch.setattr("inspect.getsource", gone)
-    assert docs.field_docs(Usage) == {}
-    assert "Tokens and money of one call" in pydoc.plain(pydoc.render_doc(Usage))
+    assert docs.field_docs(Packed) == {}
+    assert "The text of its own." in pydoc.plain(pydoc.render_doc(Packed))
 
 
 def test_the_import_reads_no_source() -> None:
