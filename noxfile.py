@@ -93,6 +93,14 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """What the ledger has confirmed, after its writer was killed fifty times in the middle of writing."""
+    session.install("-e", ".[test]")
+    killed = ("tests/money/test_ledger.py", "-k", "outlives_kill_9")
+    session.run("pytest", "-q", *killed, *session.posargs, env={"OR_INSTRUMENT_TEST_KILLS": "50"})
+
+
+@nox.session
 def work(session: nox.Session) -> None:
     """The work that recording adds to a call, counted and not timed."""
     session.install("-e", ".")

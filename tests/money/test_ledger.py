@@ -453,9 +453,24 @@ writer.join()
 """
 
 
+PATIENCE_S = 90
+
+
 def run(program: str, path: Path) -> subprocess.Popen[str]:
     """Start a program that writes into a ledger."""
-    return subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Return what a program has printed, which must end with the exit code; kill one that hangs, and its children."""
+    try:
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == code
+    return out
 
 
 def test_what_was_confirmed_outlives_kill_9(path: Path) -> None:
@@ -481,8 +496,7 @@ def test_processes_and_threads_share_a_ledger(path: Path) -> None:
     """Four processes of eight threads, at once and from the first statement on: every row is there, once."""
     processes = [run(MANY_THREADS, path) for _ in range(4)]
     for process in processes:
-        process.communicate()
-        assert process.returncode == 0
+        ended(process)
     told = rows(path)
     assert len(told) == 4 * 8 * 50
     assert len({row["process"] for row in told}) == 4
@@ -493,8 +507,7 @@ def test_processes_and_threads_share_a_ledger(path: Path) -> None:
 def test_forked_children_write_rows_of_their_own(path: Path) -> None:
     """While the parent writes; their calls have the same numbers, and no child hangs or takes a row of the parent's."""
     with run(FORKS, path) as process:
-        out, _ = process.communicate()
-    assert process.returncode == 0
+        out = ended(process)
     told = rows(path)
     assert len(told) == int(out) + 12
     assert len({row["process"] for row in told}) == 13
@@ -554,6 +567,5 @@ def test_the_end_of_a_process_loses_nothing(
     """Its own end, SIGTERM, and that of a forked child, which runs no exit functions."""
     monkeypatch.setenv("FAKE_URL", fake.base_url)
     with run(ENDING + ENDS[end], path) as process:
-        process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGTERM if end == "sigterm" else 0)
+        ended(process, -signal.SIGTERM if end == "sigterm" else 0)
     assert len(rows(path)) == count
