@@ -426,6 +426,7 @@ def work(first):
 threads = [threading.Thread(target=work, args=(1000 * each,)) for each in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
+sys.exit(0 if flush_ledgers(60) else 1)
 """
 FORKS = f"""{PROGRAM}
 import warnings
@@ -450,6 +451,7 @@ for _ in range(12):
     assert os.waitpid(pid, 0)[1] == 0
 stop.set()
 writer.join()
+sys.exit(0 if flush_ledgers(60) else 1)
 """
 
 

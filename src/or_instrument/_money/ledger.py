@@ -7,7 +7,6 @@ where it is locked, waiting and trying again are ours.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import secrets
@@ -15,8 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from or_instrument._calls.worker import PerProcess, Worker
 from or_instrument._money.entry import Entry, entry_of, utc
@@ -33,8 +31,6 @@ _LONGEST_PAUSE_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 _FLUSH_S: Final = 5.0
 _FORK_WAIT_S: Final = 1.0
-AtEnd: TypeAlias = Callable[[Callable[[], object]], object]
-"""Takes what is to be done at the end of the process. Called with the first call of each process."""
 
 
 class _Books:
@@ -85,10 +81,9 @@ class _Books:
 class Ledger:
     """A sink that has every call written into one file."""
 
-    def __init__(self, path: str, at_end: AtEnd = atexit.register) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._at_end = at_end
-        self._books = PerProcess(self._begin)
+        self._books = PerProcess(lambda: _Books(path))
         self._worker = Worker("or_instrument-ledger", self._work)
         self._held: _Books | None = None
 
@@ -130,10 +125,6 @@ class Ledger:
         held, self._held = self._held, None
         if held is not None:
             held.writing.release()
-
-    def _begin(self) -> _Books:
-        self._at_end(self.flush)
-        return _Books(self._path)
 
     def _work(self) -> float | None:
         time.sleep(_GATHER_S)
@@ -181,14 +172,11 @@ _ledgers: Final[dict[str, Ledger]] = {}
 _in_use: str | None = None
 
 
-def ledger_at(path: str, at_end: AtEnd = atexit.register) -> Ledger:
-    """Return the one ledger of this process that writes into a file, which is now in use.
-
-    `at_end` has it flushed when the process ends.
-    """
+def ledger_at(path: str) -> Ledger:
+    """Return the one ledger of this process that writes into a file, which is now in use."""
     global _in_use  # noqa: PLW0603 - one per process
     _in_use = path
-    return _ledgers.setdefault(path, Ledger(path, at_end))
+    return _ledgers.setdefault(path, Ledger(path))
 
 
 def ledger_path() -> str | None:
