@@ -78,6 +78,9 @@ class Usage(NamedTuple):
     """`response`, `generation` (looked up afterwards) or `estimate`."""
     estimated_cost: float | None = None
     """USD at list prices, where nothing was reported and estimates are on. Never a part of `cost` or `spend`."""
+    lower_bound: bool = False
+    """Whether the provider may have billed more than `spend` tells: a stream on the user's own key was broken off, and
+    only what was delivered is on file."""
 
     @property
     def spend(self) -> float | None:

@@ -243,6 +243,22 @@ def test_negative_amounts_are_kept_where_they_mean_something() -> None:
     assert read_generation({"data": {"id": "g", "cache_discount": -1}}).cache_discount == Decimal(-1)
 
 
+@pytest.mark.parametrize(
+    ("told", "is_lower_bound"),
+    [
+        ({"is_byok": True, "cancelled": True}, True),
+        ({"is_byok": True, "cancelled": False}, False),
+        ({"is_byok": True}, False),
+        ({"is_byok": False, "cancelled": True}, False),
+        ({"cancelled": True}, False),
+    ],
+)
+def test_a_cancelled_byok_generation_is_a_lower_bound(told: dict[str, Any], is_lower_bound: bool) -> None:
+    """Whether or not this process has seen how it ended."""
+    generation = read_generation({"data": {"id": "g", "total_cost": 0.05, **told}})
+    assert usage_of(generation).lower_bound is is_lower_bound
+
+
 def test_upstream_cost_counts_for_byok_only() -> None:
     """The bill of a BYOK generation is both charges; otherwise the upstream figure is no part of it."""
     data = {"id": "g", "total_cost": 0.05, "upstream_inference_cost": 0.95}

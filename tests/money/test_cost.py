@@ -19,8 +19,8 @@ from or_instrument._cli import cost as _cost
 from or_instrument._extras import MissingExtra
 from or_instrument._money import readback as _readback
 from or_instrument._money.export import rows_csv, totals_csv, totals_json
-from or_instrument._money.readback import read
-from or_instrument._money.totals import Row, Totals
+from or_instrument._money.readback import Cut, read
+from or_instrument._money.totals import Row, Sum, Totals
 
 
 def call(number: int, cost: float | None, model: str = "a/model", **attributes: Any) -> Call:
@@ -65,6 +65,7 @@ def test_exports_of_every_kind_add_up(files: list[Path], capsys: pytest.CaptureF
         "usd": "0.6000001",
         "input_tokens": 12,
         "output_tokens": 8,
+        "lower_bound": 0,
     }
     assert told["by"]["model"]["b/other"]["usd"] == "0.5"
     assert {name: part["usd"] for name, part in told["by"]["attributes.feature"].items()} == {
@@ -142,43 +143,49 @@ def test_table_without_rich_names_the_extra(files: list[Path], monkeypatch: pyte
     assert run(*files, "--format", "csv") == 0
 
 
-GOOD = '{"calls": 1, "unknown": 0, "usd": "0.5", "input_tokens": 0, "output_tokens": 0}'
-HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens\n"
+GOOD = '{"calls": 1, "unknown": 0, "usd": "0.5", "input_tokens": 0, "output_tokens": 0, "lower_bound": 0}'
+HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens,lower_bound\n"
+FORMER_HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens\n"
+FORMER_ROWS = f"schema,{','.join(Row._fields[:-1])}\n"
 ROWS = f"schema,{','.join(Row._fields)}\n"
-ROW = "or_instrument.cost/1,2026-01-01T00:00:00,chat,m,P,complete,,{usd},{byok},response,1,2,{attributes}\n"
+ROW = "or_instrument.cost/2,2026-01-01T00:00:00,chat,m,P,complete,,{usd},{byok},response,1,2,{attributes},{bound}\n"
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        ('{\n "schema": "or_instrument.cost/1",\n "by": {', 3, "is corrupt or half-written"),
-        ('{\n "schema": "or_instrument.cost/2"\n}', 2, "has the schema 'or_instrument.cost/2'"),
-        ('{\n "schema": "or_instrument.cost/1",\n "by": 7}', 3, "has no sums under `by`"),
-        ('{"schema": "or_instrument.cost/1",\n "by": {},\n "total": 7}', 3, "has no sum for 'total'"),
+        ('{\n "schema": "or_instrument.cost/2",\n "by": {', 3, "is corrupt or half-written"),
+        ('{\n "schema": "or_instrument.cost/3"\n}', 2, "has the schema 'or_instrument.cost/3'"),
+        ('{\n "schema": "or_instrument.cost/2",\n "by": 7}', 3, "has no sums under `by`"),
+        ('{"schema": "or_instrument.cost/2",\n "by": {},\n "total": 7}', 3, "has no sum for 'total'"),
         (
-            '{"schema": "or_instrument.cost/1", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', '"NaN"') + "}",
+            '{"schema": "or_instrument.cost/2", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', '"NaN"') + "}",
             3,
             "has usd 'NaN', which is no amount",
         ),
         (
-            '{"schema": "or_instrument.cost/1", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', "0.5") + "}",
+            '{"schema": "or_instrument.cost/2", "by": {},\n "total":\n ' + GOOD.replace('"0.5"', "0.5") + "}",
             3,
             "written as a decimal text",
         ),
-        ('{"schema": "or_instrument.cost/1", "by": {}, "total":\n' + GOOD.replace("1", "-1") + "}", 2, "has calls -1"),
+        ('{"schema": "or_instrument.cost/2", "by": {}, "total":\n' + GOOD.replace("1", "-1") + "}", 2, "has calls -1"),
         ('{"calls": ' + "9" * 5000 + "}", 1, "a number too long"),
         ("[" * 10 + "\n", 1, "is no export of costs"),
         ("", 1, "is no export of costs"),
         (HEAD, 1, "the line with the total is missing"),
-        (HEAD + "or_instrument.cost/1,model,m,1,0,0.5,0,0\nor_instrument.cost/1,total,,1", 3, "is half-written"),
-        (HEAD + "or_instrument.cost/1,total,,1,0\n", 2, "has 5 fields instead of 8"),
-        (HEAD + "or_instrument.cost/1,total,,1,0,-1,0,0\n", 2, "has usd '-1'"),
-        (HEAD + "or_instrument.cost/1,total,,1,0,1e9999999999,0,0\n", 2, "has usd '1e9999999999'"),
-        (HEAD + "or_instrument.cost/1,total,,1,0,1_0,0,0\n", 2, "has usd '1_0'"),
-        (ROWS + ROW.format(usd="x", byok="true", attributes="{}"), 2, "has usd 'x'"),
-        (ROWS + ROW.format(usd="1", byok="maybe", attributes="{}"), 2, "has is_byok 'maybe'"),
-        (ROWS + ROW.format(usd="1", byok="", attributes="[]"), 2, "which are no JSON object"),
-        (ROWS + ROW.format(usd="1", byok="", attributes='"{}'), 2, "is corrupt or half-written"),
+        (HEAD + "or_instrument.cost/2,model,m,1,0,0.5,0,0,0\nor_instrument.cost/2,total,,1", 3, "is half-written"),
+        (HEAD + "or_instrument.cost/2,total,,1,0\n", 2, "has 5 fields instead of 9"),
+        (HEAD + "or_instrument.cost/2,total,,1,0,-1,0,0,0\n", 2, "has usd '-1'"),
+        (HEAD + "or_instrument.cost/2,total,,1,0,1e9999999999,0,0,0\n", 2, "has usd '1e9999999999'"),
+        (HEAD + "or_instrument.cost/2,total,,1,0,1_0,0,0,0\n", 2, "has usd '1_0'"),
+        (ROWS + ROW.format(usd="x", byok="true", attributes="{}", bound="false"), 2, "has usd 'x'"),
+        (ROWS + ROW.format(usd="1", byok="maybe", attributes="{}", bound="false"), 2, "has is_byok 'maybe'"),
+        (ROWS + ROW.format(usd="1", byok="", attributes="{}", bound="0"), 2, "has lower_bound '0'"),
+        (FORMER_HEAD + "or_instrument.cost/1,total,,1,0,1,0,0,0\n", 2, "has 9 fields instead of 8"),
+        (FORMER_HEAD + "or_instrument.cost/2,total,,1,0,1,0,0\n", 2, "has the schema 'or_instrument.cost/2', but not"),
+        (HEAD + "or_instrument.cost/1,total,,1,0,1,0,0,0\n", 2, "has the schema 'or_instrument.cost/1', but not"),
+        (ROWS + ROW.format(usd="1", byok="", attributes="[]", bound=""), 2, "which are no JSON object"),
+        (ROWS + ROW.format(usd="1", byok="", attributes='"{}', bound=""), 2, "is corrupt or half-written"),
     ],
 )
 def test_corrupt_files_are_named_with_the_line(
@@ -200,7 +207,7 @@ def test_corrupt_files_are_named_with_the_line(
 def test_good_lines_of_a_corrupt_file_are_summed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of rows, those that can be read are summed where that is asked for; a cut number is not among them."""
     bad = tmp_path / "rows.csv"
-    good, corrupt = (ROW.format(usd=usd, byok="false", attributes="{}") for usd in ("0.25", "much"))
+    good, corrupt = (ROW.format(usd=usd, byok="false", attributes="{}", bound="false") for usd in ("0.25", "much"))
     bad.write_text(ROWS + good + corrupt + good + good[:60], "utf-8")
     assert run(bad, "--format", "json", "--skip-bad") == 1
     told = capsys.readouterr()
@@ -258,3 +265,73 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, jun
     file = tmp_path_factory.getbasetemp() / "junk"
     file.write_bytes(junk)
     assert read(file)[1]
+
+
+FORMER_SUM = '{"calls": 2, "unknown": 1, "usd": "0.25", "input_tokens": 3, "output_tokens": 4}'
+FORMER_JSON_ROW = {
+    **dict.fromkeys(("operation", "provider", "outcome", "missing", "source"), "x"),
+    "started_at": "2026-01-01",
+    "model": "m",
+    "usd": "0.25",
+    "is_byok": True,
+    "attributes": {},
+    "input_tokens": None,
+    "output_tokens": 2,
+}
+FORMER_ROW = "or_instrument.cost/1,2026-01-01T00:00:00,chat,m,P,complete,,0.25,true,response,3,4,{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        (
+            f'{{"schema": "or_instrument.cost/1", "by": {{"model": {{"m": {FORMER_SUM}}}}}, "total": {FORMER_SUM}}}',
+            Cut(),
+        ),
+        (
+            f"{FORMER_HEAD}or_instrument.cost/1,model,m,2,1,0.25,3,4\nor_instrument.cost/1,total,,2,1,0.25,3,4\n",
+            Cut(),
+        ),
+        (
+            f"{FORMER_ROWS}{FORMER_ROW}{FORMER_ROW.replace('0.25', '')}".replace("3,4", "2,2", 1).replace("3,4", "1,2"),
+            Cut(),
+        ),
+        (
+            json.dumps({"schema": "or_instrument.cost/1", "rows": [FORMER_JSON_ROW, {**FORMER_JSON_ROW, "usd": None}]}),
+            Cut(since="2026"),
+        ),
+    ],
+)
+def test_exports_of_the_former_schema_are_read(text: str, cut: Cut, tmp_path: Path) -> None:
+    """They told of no lower bounds, and are summed as ever."""
+    former = tmp_path / "former"
+    former.write_text(text, "utf-8")
+    totals, problems = read(former, cut)
+    assert problems == []
+    assert totals.all == totals.by("model")["m"] == Sum(2, 1, Decimal("0.25"), totals.all.input_tokens, 4)
+
+
+def test_lower_bounds_are_counted_through_every_format(tmp_path: Path) -> None:
+    """As JSON, as CSV totals and as CSV rows."""
+    usage = Usage(cost=0.1, is_byok=True, upstream_cost=0.2, source="generation", lower_bound=True)
+    cost = tracker(call(1, 0.5), call(2, None)._replace(reply=Reply(model="m", usage=usage)))
+    assert cost.lower_bound == 1
+    paths = [tmp_path / name for name in ("one.json", "two.csv", "rows.csv")]
+    cost.export_json(paths[0])
+    cost.export_csv(paths[1])
+    cost.export_csv(paths[2], rows=True)
+    for path in paths:
+        totals, problems = read(path)
+        assert problems == []
+        assert (totals.all.lower_bound, totals.by("model")["m"].lower_bound, totals.all.calls) == (1, 1, 2)
+
+
+def test_the_table_says_which_costs_are_lower_bounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a sentence, where there are any."""
+    usage = Usage(cost=0.1, is_byok=True, upstream_cost=0.2, source="generation", lower_bound=True)
+    tracker(call(1, 0.5)).export_json(tmp_path / "whole.json")
+    tracker(call(2, None)._replace(reply=Reply(model="m", usage=usage))).export_json(tmp_path / "part.json")
+    assert run(tmp_path / "whole.json") == 0
+    assert "lower bound" not in capsys.readouterr().out
+    assert run(tmp_path / "whole.json", tmp_path / "part.json") == 0
+    assert "The cost of 1 of 2 calls is a lower bound" in " ".join(capsys.readouterr().out.split())

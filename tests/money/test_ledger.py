@@ -109,6 +109,7 @@ def test_a_call_is_a_row(path: Path, ledger: Ledger) -> None:
         "missing": None,
         "source": "response",
         "is_byok": 1,
+        "lower_bound": 0,
         "cost": "0.0000001",
         "cost_e12": 100_000,
         "cost_e24": 0,

@@ -68,6 +68,7 @@ def test_a_ledger_is_added_up(book: Path, capsys: pytest.CaptureFixture[str]) ->
         "usd": "0.6000001",
         "input_tokens": 6,
         "output_tokens": 2,
+        "lower_bound": 0,
     }
     assert by(out, "model") == {"b/other": "0.5", "a/model": "0.1000001"}
     assert by(out, "provider") == {"P": "0.6", "Q": "0.0000001"}

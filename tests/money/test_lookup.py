@@ -68,6 +68,32 @@ def test_cost_of_a_broken_off_stream_is_recovered(recovering: Any, fake: OddAcco
     assert (recovering.total(COST), recovering.total(MISSING)) == (0.0123, 0)
 
 
+@pytest.mark.parametrize(("byok", "is_lower_bound"), [(True, True), (False, False)])
+def test_what_a_broken_off_stream_cost_on_ones_own_key_is_a_lower_bound(
+    recovering: Any, fake: OddAccount, client: openai.OpenAI, byok: bool, is_lower_bound: bool
+) -> None:
+    """The provider may go on and bill the key for more; what OpenRouter itself charges ends with the stream."""
+    fake.script(Answer(cost=0.01, byok=byok, upstream=0.2))
+    with or_instrument.track() as cost:
+        break_off(client)
+    assert or_instrument.flush()
+    _, recovered = recovering.calls
+    assert recovered.usage.lower_bound is is_lower_bound
+    assert (cost.calls, cost.unknown, cost.lower_bound) == (1, 0, int(is_lower_bound))
+    spans = {span.name: dict(span.attributes) for span in recovering.spans()}
+    assert ("openrouter.usage.lower_bound" in spans["generation a/model"]) is is_lower_bound
+    assert "openrouter.usage.lower_bound" not in spans["chat a/model"]
+
+
+def test_speech_on_ones_own_key_is_no_lower_bound(recovering: Any, fake: OddAccount, client: openai.OpenAI) -> None:
+    """It came to its end, and its cost is whole."""
+    fake.script(Answer(cost=0.01, byok=True, upstream=0.2))
+    client.audio.speech.create(model="vendor/model", input="hi", voice="alloy")
+    assert or_instrument.flush()
+    _, recovered = recovering.calls
+    assert (recovered.usage.is_byok, recovered.usage.lower_bound) == (True, False)
+
+
 def test_recovered_cost_is_a_span_in_the_same_trace(recovering: Any, fake: OddAccount, client: openai.OpenAI) -> None:
     """The look-up is a child span of the call's, with cost and native tokens, and is no second call."""
     fake.script(Answer(cost=0.5, prompt_tokens=40, completion_tokens=2, byok=True, upstream=1))

@@ -327,8 +327,8 @@ def test_totals_are_exported_as_json(tmp_path: Path) -> None:
     cost(call(1, 1e-07, attributes={"feature": "ä"}))
     cost.export_json(tmp_path / "cost.json")
     told = json.loads((tmp_path / "cost.json").read_text("utf-8"))
-    one = {"calls": 1, "unknown": 0, "usd": "0.0000001", "input_tokens": 3, "output_tokens": 2}
-    assert (told["schema"], told["name"], told["limit_usd"]) == ("or_instrument.cost/1", "report", "5")
+    one = {"calls": 1, "unknown": 0, "usd": "0.0000001", "input_tokens": 3, "output_tokens": 2, "lower_bound": 0}
+    assert (told["schema"], told["name"], told["limit_usd"]) == ("or_instrument.cost/2", "report", "5")
     assert told["total"] == told["by"]["attributes.feature"]["ä"] == told["by"]["model"]["a/model"] == one
     assert "rows" not in told
 

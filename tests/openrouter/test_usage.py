@@ -300,11 +300,26 @@ SCALARS = (
     | st.sampled_from(["0.1", "sNaN", "-sNaN1", "1e999", "-1", 2**63, 10**400, -0.0])
 )  # fmt: skip
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
-NAMES = {name for usage in (CHAT, RESPONSES) for name in usage}
-INNER_NAMES = sorted({key for usage in (CHAT, RESPONSES) for v in usage.values() if isinstance(v, dict) for key in v})
+OTHERS = {
+    "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6},
+    "search_units": 1,
+    "seconds": 9.2,
+    "service_tier": "priority",
+    "speed": "fast",
+}
+NAMES = {name for usage in (CHAT, RESPONSES, OTHERS) for name in usage}
+INNER_NAMES = sorted(
+    {key for usage in (CHAT, RESPONSES, OTHERS) for v in usage.values() if isinstance(v, dict) for key in v}
+)
 OBJECTS = st.dictionaries(st.sampled_from(INNER_NAMES), JSON, max_size=6)
 USAGES = st.dictionaries(st.sampled_from(sorted(NAMES)), JSON | OBJECTS, max_size=10)
-TYPES = {"is_byok": bool, "source": str, "details": dict, **{name: int for name in Usage._fields if "tokens" in name}}
+TYPES = {
+    "is_byok": bool,
+    "lower_bound": bool,
+    "source": str,
+    "details": dict,
+    **{name: int for name in Usage._fields if "tokens" in name},
+}
 
 
 @given(JSON | USAGES)
@@ -317,6 +332,7 @@ def test_any_json_parses_to_numbers_of_the_right_type_and_sign(usage: Any) -> No
         if type(value) in (int, float):
             assert 0 <= value < math.inf
     for value in () if parsed is None else parsed.details.values():
-        assert type(value) is int
-        assert 0 < value <= INT64_MAX
+        assert value
+        assert isinstance(value, str) or (type(value) is int and value <= INT64_MAX) or type(value) is float
+        assert isinstance(value, str) or 0 < value < math.inf
     assert parsed is None or parsed.spend is None or parsed.spend >= 0

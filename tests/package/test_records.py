@@ -104,7 +104,7 @@ def test_records_are_frozen(record: object) -> None:
 def test_an_empty_usage_reports_nothing() -> None:
     """Every number's default is "not reported", none is 0."""
     fields = Usage()._asdict()
-    assert (fields.pop("details"), fields.pop("source")) == ({}, "response")
+    assert (fields.pop("details"), fields.pop("source"), fields.pop("lower_bound")) == ({}, "response", False)
     assert set(fields.values()) == {None}
 
 

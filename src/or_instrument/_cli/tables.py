@@ -24,6 +24,11 @@ def show(totals: Totals, dimensions: Sequence[str]) -> None:
         console.print(_table(totals, dimension, has_bars=console.is_terminal))
     if totals.all.unknown:
         console.print(f"The cost of {totals.all.unknown} of {totals.all.calls} calls is unknown and not in the sums.")
+    if totals.all.lower_bound:
+        console.print(
+            f"The cost of {totals.all.lower_bound} of {totals.all.calls} calls is a lower bound: streams on your own "
+            "key that were broken off, for which the provider may have billed more."
+        )
 
 
 def print_lines(lines: Sequence[Line]) -> None:

@@ -30,6 +30,7 @@ class Bill(NamedTuple):
 
     source: str | None
     is_byok: int | None
+    lower_bound: int | None
     cost: str | None
     cost_e12: int | None
     cost_e24: int | None
@@ -67,6 +68,7 @@ class Entry(NamedTuple):
     missing: str | None
     source: str | None
     is_byok: int | None
+    lower_bound: int | None
     cost: str | None
     cost_e12: int | None
     cost_e24: int | None
@@ -115,6 +117,7 @@ def bill_of(usage: Usage | None) -> Bill:
     return Bill(
         None if usage is None else usage.source,
         None if said.is_byok is None else int(said.is_byok),
+        None if usage is None else int(usage.lower_bound),
         *amount(None if said.cost is None else exact(said.cost)),
         *amount(exact(said.upstream_cost) if said.is_byok and said.upstream_cost is not None else None),
         *amount(said.spend_exact),

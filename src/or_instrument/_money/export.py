@@ -17,7 +17,9 @@ from typing import Any, Final
 
 from or_instrument._money.totals import Row, Sum, Totals, usd_text
 
-SCHEMA: Final = "or_instrument.cost/1"
+SCHEMA: Final = "or_instrument.cost/2"
+FORMER: Final = "or_instrument.cost/1"
+"""Told nothing of lower bounds, the last field of sums and rows; it is still read."""
 TOTAL: Final = "total"
 TOTALS_HEADER: Final = ("schema", "dimension", "value", *Sum._fields)
 ROWS_HEADER: Final = ("schema", *Row._fields)

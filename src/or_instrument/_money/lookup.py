@@ -86,8 +86,10 @@ class Lookup:
             return self._question.read(get(client, self._question, timeout_s, url=url, headers=headers))
 
     def _found(self, generation: Generation) -> None:
-        reply = recovered_reply(self.call.reply, generation)
-        self._end(self.call._replace(reply=reply, missing=missing(reply, self.call.outcome)))
+        call = self.call
+        broken_off = call.request.stream and call.outcome != "complete"
+        reply = recovered_reply(call.reply, generation, broken_off=broken_off)
+        self._end(call._replace(reply=reply, missing=missing(reply, call.outcome)))
 
     def _end(self, call: Call) -> None:
         try:

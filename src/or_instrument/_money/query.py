@@ -49,7 +49,7 @@ def amount_of(cells: Sequence[Any]) -> Decimal:
 
 
 _SUMS: Final = (
-    f"count(*), sum(spend IS NULL), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), "
+    f"count(*), sum(spend IS NULL), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), sum(lower_bound), "
     f"{amount_sql('spend')}"
 )
 
@@ -115,5 +115,5 @@ def _expression(part: str) -> tuple[str, list[str]]:
 
 
 def _sum(cells: Sequence[Any]) -> Sum:
-    calls, unknown, input_tokens, output_tokens = (int(cell or 0) for cell in cells[:4])
-    return Sum(calls, unknown, amount_of(cells[4:9]), input_tokens, output_tokens)
+    calls, unknown, input_tokens, output_tokens, lower_bound = (int(cell or 0) for cell in cells[:5])
+    return Sum(calls, unknown, amount_of(cells[5:10]), input_tokens, output_tokens, lower_bound)

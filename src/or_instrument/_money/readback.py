@@ -16,11 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from or_instrument._money.export import ROWS_HEADER, SCHEMA, TOTAL, TOTALS_HEADER
+from or_instrument._money.export import FORMER, ROWS_HEADER, SCHEMA, TOTAL, TOTALS_HEADER
 from or_instrument._money.totals import Row, Sum, Totals
 
 _AMOUNT: Final = re.compile(r"[0-9]{1,400}(\.[0-9]{1,1200})?")
 """Room for every sum of doubles, and for nothing that cannot be added exactly."""
+_ADDED: Final = "lower_bound"
+"""The last field of sums and rows, which a file of the former schema does not have."""
+_FORMER_HEADERS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    header[:-1]: header for header in (TOTALS_HEADER, ROWS_HEADER)
+}
 _FLAGS: Final = {"": None, "true": True, "false": False}
 _NO_ROWS: Final = "holds totals, of which neither days since nor a cross can be had; that needs rows, or a ledger"
 
@@ -79,16 +84,16 @@ def _read_json(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
     totals = Totals()
     try:
         document = json.loads(text)
-        _check_schema(document.get("schema"))
+        is_former = _check_schema(document.get("schema"))
         if cut != _ALL:
-            return _totals_of(document.get("rows"), cut), []
+            return _totals_of(document.get("rows"), cut, is_former=is_former), []
         by = document.get("by")
         if not isinstance(by, dict) or not all(isinstance(group, dict) for group in by.values()):
             raise _CorruptError("has no sums under `by`", '"by"')
         for dimension, group in by.items():
             for value, part in group.items():
-                totals.add_to(dimension, value, _sum(part, value))
-        totals.all = _sum(document.get(TOTAL), TOTAL)
+                totals.add_to(dimension, value, _sum(part, value, is_former=is_former))
+        totals.all = _sum(document.get(TOTAL), TOTAL, is_former=is_former)
     except json.JSONDecodeError as exc:
         return Totals(), [(exc.lineno, f"is corrupt or half-written: {exc.msg}")]
     except _CorruptError as exc:
@@ -98,12 +103,14 @@ def _read_json(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
     return totals, []
 
 
-def _totals_of(rows: object, cut: Cut) -> Totals:
+def _totals_of(rows: object, cut: Cut, *, is_former: bool) -> Totals:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _CorruptError(_NO_ROWS)
     totals = Totals()
     for row in rows:
         cells = {name: _cell(value) for name, value in row.items() if name != "attributes"}
+        if is_former:
+            cells[_ADDED] = "false"
         _add(totals, {**cells, "attributes": json.dumps(row.get("attributes"))}, cut)
     return totals
 
@@ -128,6 +135,8 @@ def _read_csv(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
         problems.append((text.count("\n") + 1, "is half-written: the last line has no end"))
     lines = csv.reader(io.StringIO(text), strict=True)
     header = tuple(next(lines, ()))
+    is_former = header in _FORMER_HEADERS
+    header = _FORMER_HEADERS.get(header, header)
     readers: dict[tuple[str, ...], Callable[[Totals, Sequence[str]], object]] = {
         TOTALS_HEADER: _add_group,
         ROWS_HEADER: partial(_add_row, cut=cut),
@@ -143,7 +152,7 @@ def _read_csv(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
             try:
                 if has_total:
                     raise _CorruptError("goes on after the total; give exports that were put together one by one")
-                add_line(totals, _checked(cells, header))
+                add_line(totals, _checked(cells, header, is_former=is_former))
                 has_total = needs_total and cells[1] == TOTAL
             except _CorruptError as exc:
                 problems.append((lines.line_num, exc.why))
@@ -154,16 +163,20 @@ def _read_csv(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
     return totals, problems
 
 
-def _checked(cells: Sequence[str], header: Sequence[str]) -> Sequence[str]:
-    if len(cells) != len(header):
-        raise _CorruptError(f"has {len(cells)} fields instead of {len(header)}")
-    _check_schema(cells[0])
-    return cells
+def _checked(cells: Sequence[str], header: Sequence[str], *, is_former: bool) -> Sequence[str]:
+    expected = len(header) - is_former
+    if len(cells) != expected:
+        raise _CorruptError(f"has {len(cells)} fields instead of {expected}")
+    if _check_schema(cells[0]) != is_former:
+        raise _CorruptError(f"has the schema {cells[0]!r}, but not its fields")
+    return [*cells, "0" if header == TOTALS_HEADER else "false"] if is_former else cells
 
 
-def _check_schema(schema: object) -> None:
-    if schema != SCHEMA:
-        raise _CorruptError(f"has the schema {schema!r}; this version reads {SCHEMA!r}", '"schema"')
+def _check_schema(schema: object) -> bool:
+    """Return whether a schema that can be read is the former one."""
+    if schema not in (SCHEMA, FORMER):
+        raise _CorruptError(f"has the schema {schema!r}; this version reads {SCHEMA!r} and {FORMER!r}", '"schema"')
+    return schema == FORMER
 
 
 def _add_group(totals: Totals, cells: Sequence[str]) -> None:
@@ -193,8 +206,9 @@ def _row(cells: Mapping[str, str]) -> Row:
         attributes = None
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
         raise _CorruptError(f"has the attributes {cells['attributes']!r}, which are no JSON object of texts")
-    if cells["is_byok"] not in _FLAGS:
-        raise _CorruptError(f"has is_byok {cells['is_byok']!r}; allowed: true, false or nothing")
+    for flag in ("is_byok", _ADDED):
+        if cells[flag] not in _FLAGS:
+            raise _CorruptError(f"has {flag} {cells[flag]!r}; allowed: true, false or nothing")
     return Row(
         cells["started_at"],
         cells["operation"],
@@ -208,10 +222,13 @@ def _row(cells: Mapping[str, str]) -> Row:
         _count(cells["input_tokens"], "input_tokens") if cells["input_tokens"] else None,
         _count(cells["output_tokens"], "output_tokens") if cells["output_tokens"] else None,
         attributes,
+        _FLAGS[cells[_ADDED]] is True,
     )
 
 
-def _sum(part: object, name: str) -> Sum:
+def _sum(part: object, name: str, *, is_former: bool = False) -> Sum:
+    if is_former and isinstance(part, dict):
+        part = {**part, _ADDED: 0}
     if not isinstance(part, dict) or part.keys() != set(Sum._fields):
         raise _CorruptError(f"has no sum for {name!r}, which has {', '.join(Sum._fields)}", json.dumps(name))
     counts = {field: _count(part[field], field) for field in Sum._fields if field != "usd"}

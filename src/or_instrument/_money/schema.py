@@ -32,6 +32,7 @@ MIGRATIONS: Final = (
       missing TEXT,                -- why the spend is unknown
       source TEXT,                 -- response, generation or estimate
       is_byok INTEGER,
+      lower_bound INTEGER,         -- 1: the provider may have billed more; a stream on the user's own key, broken off
       cost TEXT,                   -- what OpenRouter charged
       cost_e12 INTEGER,
       cost_e24 INTEGER,

@@ -34,6 +34,8 @@ class Sum(NamedTuple):
     usd: Decimal = Decimal(0)
     input_tokens: int = 0
     output_tokens: int = 0
+    lower_bound: int = 0
+    """Of how many calls `usd` holds only what is known to have been billed; more may have been."""
 
     def plus(self, other: Sum, sign: int = 1) -> Sum:
         """Return the sum of both, or with `sign` -1 the difference."""
@@ -44,6 +46,7 @@ class Sum(NamedTuple):
             add(self.usd, other.usd if sign > 0 else other.usd.copy_negate()),
             self.input_tokens + sign * other.input_tokens,
             self.output_tokens + sign * other.output_tokens,
+            self.lower_bound + sign * other.lower_bound,
         )
 
 
@@ -64,11 +67,13 @@ class Row(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     attributes: Mapping[str, str]
+    lower_bound: bool = False
 
     @property
     def sum(self) -> Sum:
         """What the call adds to a sum."""
-        return Sum(1, int(self.usd is None), self.usd or Decimal(0), self.input_tokens or 0, self.output_tokens or 0)
+        tokens = self.input_tokens or 0, self.output_tokens or 0
+        return Sum(1, int(self.usd is None), self.usd or Decimal(0), *tokens, int(self.lower_bound))
 
     def cross(self, dimension: str) -> Key:
         """Return the group of a cross that the call belongs to."""
@@ -172,6 +177,7 @@ def row_of(call: Call) -> Row:
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
         {name: text_of(value) for name, value in request.attributes.items()},
+        usage is not None and usage.lower_bound,
     )
 
 

@@ -163,6 +163,11 @@ class CostTracker:
         """How many of them have a cost that is not known, or not yet; those refused with an HTTP error included."""
         return self._totals.all.unknown
 
+    @property
+    def lower_bound(self) -> int:
+        """How many of them cost at least what is counted: streams on the user's own key that were broken off."""
+        return self._totals.all.lower_bound
+
     def by_model(self) -> dict[str, Decimal]:
         """Return USD by the model that answered, the dearest first."""
         return self.by(MODEL)

@@ -43,8 +43,11 @@ def read_credits(body: object) -> Credits:
     return Credits(**_fields(Credits, body))
 
 
-def usage_of(generation: Generation) -> Usage:
-    """Return the bill of a generation; its native token counts are those that are billed."""
+def usage_of(generation: Generation, *, broken_off: bool = False) -> Usage:
+    """Return the bill of a generation; its native token counts are those that are billed.
+
+    `broken_off` says that its stream was let go of before its end, which the service may not have noticed.
+    """
     cost = generation.usage if generation.total_cost is None else generation.total_cost
     upstream = generation.upstream_inference_cost if generation.is_byok else None
     return Usage(
@@ -56,10 +59,11 @@ def usage_of(generation: Generation) -> Usage:
         is_byok=generation.is_byok,
         upstream_cost=amount(None if upstream is None else str(upstream)),
         source="generation",
+        lower_bound=generation.is_byok is True and (broken_off or generation.cancelled is True),
     )
 
 
-def recovered_reply(reply: Reply, generation: Generation) -> Reply:
+def recovered_reply(reply: Reply, generation: Generation, *, broken_off: bool = False) -> Reply:
     """Return a reply that was cut short with what the look-up adds to it; what it said itself stays."""
     native = generation.native_finish_reason
     reason = generation.finish_reason
@@ -70,7 +74,7 @@ def recovered_reply(reply: Reply, generation: Generation) -> Reply:
         finish_reasons=reply.finish_reasons or ((reason,) if reason else ()),
         native_finish_reasons=reply.native_finish_reasons or ((native,) if native else ()),
         service_tier=reply.service_tier or generation.service_tier,
-        usage=usage_of(generation),
+        usage=usage_of(generation, broken_off=broken_off),
         cache_status=reply.cache_status,
     )
 

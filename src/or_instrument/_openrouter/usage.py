@@ -111,7 +111,7 @@ def parse_usage(usage: object) -> Usage | None:
         known[_INPUT] = _with_cache(source, known[_INPUT])
     if not details and known == _UNKNOWN:
         return None
-    return Usage._make((*known, details, _SOURCE, None))
+    return Usage._make((*known, details, _SOURCE, None, False))
 
 
 def _with_cache(source: Mapping[str, object], tokens: object) -> object:

@@ -182,12 +182,14 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
     for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
         if value is not None:
             attributes[name] = value  # type: ignore[assignment]
-    *_, details, source, estimated_cost = usage
+    *_, details, source, estimated_cost, is_lower_bound = usage
     if details:
         attributes.update(details)
     attributes[names.USAGE_SOURCE] = source
     if estimated_cost is not None:
         attributes[names.ESTIMATED_COST] = estimated_cost
+    if is_lower_bound:
+        attributes[names.LOWER_BOUND] = True
 
 
 def _named(keys: Sequence[str], values: Sequence[object]) -> Mapping[str, AttributeValue]:
