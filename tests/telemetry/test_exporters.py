@@ -75,6 +75,38 @@ def test_the_standard_variables_are_heard(receiver: Received, env: dict[str, str
     assert all(headers["x-tenant"] == "acme" for headers in receiver.headers)
 
 
+def _endpoint() -> str:
+    make = _exporters.span_exporter()
+    assert make is not None
+    made = make()
+    made.shutdown()
+    return str(made._endpoint)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_an_empty_variable_is_an_unset_one(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter has the endpoint that it has without it, and the environment stays as it is."""
+    if protocol == "grpc":
+        pytest.importorskip("grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    usual = _endpoint()
+    empty = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in (("ENDPOINT", ""), ("TIMEOUT", " "))}
+    for name, value in empty.items():
+        monkeypatch.setenv(name, value)
+    assert _endpoint() == usual
+    assert {name: os.environ[name] for name in empty} == empty
+
+
+def test_an_empty_sampler_is_no_warning(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are the intervals of exports."""
+    for name in ("OTEL_TRACES_SAMPLER", "OTEL_METRIC_EXPORT_INTERVAL", "OTEL_BSP_SCHEDULE_DELAY"):
+        monkeypatch.setenv(name, "")
+    made = _exporters.load("otlp")
+    made.tracer_provider().shutdown()  # type: ignore[attr-defined]
+    made.meter_provider().shutdown()  # type: ignore[attr-defined]
+    assert caplog.records == []
+
+
 def test_the_sampler_is_heard_and_metrics_stay_complete(
     fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
 ) -> None:

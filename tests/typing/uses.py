@@ -7,8 +7,11 @@ an error to them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
+from enum import Enum
 from typing import Literal
+from uuid import UUID
 
 from openai import AsyncOpenAI, OpenAI
 from opentelemetry.sdk.metrics import MeterProvider
@@ -17,6 +20,12 @@ from typing_extensions import assert_type
 
 import or_instrument
 from or_instrument import Call, Content, CostTracker, Credits, Failure, Generation, KeyStatus, Reply, Request, Usage
+
+
+class Plan(Enum):
+    """Such as an application has."""
+
+    PRO = "pro"
 
 
 def bill(call: Call) -> None:
@@ -89,6 +98,22 @@ def wrong_trackers() -> None:
     """Amounts are no lists, and options have names."""
     or_instrument.track(limit_usd=[5])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     or_instrument.track("nightly", 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def right_attributes(tenant: UUID, plan: Plan, since: date) -> None:
+    """What becomes a text, a number or a flag, and lists of such."""
+    with or_instrument.attributes(tenant=tenant, plan=plan, since=since, price=Decimal("0.10"), step=2, share=0.5):
+        pass
+    with or_instrument.attributes(cached=True, feature=None, tags=["a", "b"], tenants=(tenant, None), steps=range(2)):
+        pass
+
+
+def wrong_attributes() -> None:
+    """What is left out with a warning, the checkers refuse."""
+    or_instrument.attributes(tenant=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.attributes(tenant={"a": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.attributes(tenant={"a"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    or_instrument.attributes(tenant=[["a"]])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
 def right_look_ups(client: OpenAI) -> None:

@@ -30,6 +30,7 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 from or_instrument._calls.worker import is_exiting
 from or_instrument._extras import require
 from or_instrument._telemetry.forks import without_fork_hooks
+from or_instrument._telemetry.variables import without_empty_variables
 
 _log = logging.getLogger("or_instrument")
 Exporter: TypeAlias = Callable[..., Any]
@@ -95,11 +96,11 @@ def _otlp(signal: str, module: str, name: str) -> Exporter | None:
     if os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none":
         return None
     exporter: Exporter = getattr(require(f"{_PACKAGES[protocol(signal)]}.{module}", "otlp"), name)
-    return exporter
+    return without_empty_variables()(exporter)
 
 
 def _tracer_provider(processor: Callable[[], SpanProcessor]) -> TracerProvider:
-    with without_fork_hooks():
+    with without_fork_hooks(), without_empty_variables():
         provider = SDKTracerProvider(resource=_resource(), shutdown_on_exit=False)
         provider.add_span_processor(processor())
     return provider
@@ -107,7 +108,7 @@ def _tracer_provider(processor: Callable[[], SpanProcessor]) -> TracerProvider:
 
 def _meter_provider(exporter: MetricExporter) -> MeterProvider:
     interval_ms = math.inf if is_exiting() else None
-    with without_fork_hooks():
+    with without_fork_hooks(), without_empty_variables():
         reader = PeriodicExportingMetricReader(exporter, interval_ms)
         return SDKMeterProvider([reader], _resource() or Resource.create(), shutdown_on_exit=False)
 
