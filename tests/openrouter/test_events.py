@@ -30,6 +30,20 @@ def test_what_is_no_json_is_nothing(text: bytes) -> None:
     assert parse_json(text) == []
 
 
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    )
+)
+def test_json_is_read_to_the_last_digit(value: Any) -> None:
+    """Every value is what the standard library reads, with numbers of any size, and surrogates without their half."""
+    text = json.dumps(value).encode()
+    assert parse_json(text) == [value]
+    assert parse_json(b'"\\ud800"') == ["\ud800"]
+    assert parse_json(json.dumps("\u20ac").encode("utf-16")) == ["\u20ac"]
+
+
 def test_a_byte_order_mark_is_left_out() -> None:
     """Some proxies put one before the body."""
     assert parse_body(b"\xef\xbb\xbf" + b'{"a": 1}') == [{"a": 1}]

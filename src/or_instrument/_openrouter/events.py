@@ -12,6 +12,11 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Final
 
+try:  # comes with the OpenAI SDK since 1.50 or so, and takes a third of the time
+    from jiter import from_json as _loads
+except ImportError:
+    _loads = json.loads
+
 LIMIT: Final = 64 * 1024
 """How many bytes are kept and parsed whole."""
 _HEAD: Final = 4 * 1024
@@ -30,6 +35,11 @@ _decoder: Final = json.JSONDecoder()
 
 def parse_json(text: bytes) -> list[object]:
     """Return the JSON value in a list of one, an empty list where there is none."""
+    try:
+        return [_loads(text)]
+    except ValueError:
+        pass
+    # What the quicker one refuses: half a surrogate pair, another encoding than UTF-8.
     try:
         return [json.loads(text)]
     except (ValueError, RecursionError):
