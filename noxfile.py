@@ -101,6 +101,13 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def splits(session: nox.Session) -> None:
+    """Streams cut at random, 2,000 of them; `OR_INSTRUMENT_RECORDED` may name a folder of recorded exchanges."""
+    session.install(".[test]")
+    session.run("pytest", "-q", "tests/calls/test_reader.py", *session.posargs, env={"OR_INSTRUMENT_SPLITS": "2000"})
+
+
+@nox.session
 def work(session: nox.Session) -> None:
     """The work that recording adds to a call, counted and not timed."""
     session.install("-e", ".")

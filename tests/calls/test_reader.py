@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -17,7 +18,15 @@ from or_instrument import Reply
 from or_instrument._calls.reader import Reader
 
 WIRE = Path(__file__).parent.parent / "wire"
-BODIES = {path.stem: json.loads(path.read_text(encoding="utf-8"))["body"].encode() for path in WIRE.glob("*.json")}
+RECORDED = os.environ.get("OR_INSTRUMENT_RECORDED")
+FOLDERS = (WIRE, *([Path(RECORDED)] if RECORDED else []))
+BODIES = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))["body"].encode()
+    for folder in FOLDERS
+    for path in folder.glob("*.json")
+}
+SPLITS = int(os.environ.get("OR_INSTRUMENT_SPLITS", "150"))
+"""How many random splits are tried; the nox session `splits` tries more."""
 WHO: Any = {"id": "gen-1", "model": "acme/large", "provider": "Acme"}
 USAGE: Any = {"prompt_tokens": 194, "completion_tokens": 25, "cost": 0.0012, "is_byok": False}
 
@@ -67,7 +76,7 @@ def test_every_split_in_two_tells_the_same(body: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(BODIES)), st.lists(st.integers(0, 1 << 20), max_size=40), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=SPLITS, deadline=None)
 def test_any_split_in_many_tells_the_same(name: str, cuts: list[int], end: str) -> None:
     """Likewise in many pieces, with either line end."""
     body = BODIES[name].replace(b"\n", end.encode())
