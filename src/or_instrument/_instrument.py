@@ -74,8 +74,8 @@ def instrument(
             option is never added. Default `openrouter.ai`; variable `OR_INSTRUMENT_HOSTS`.
         inject_usage: whether `"usage": {"include": true}` is added to the body. Default true; variable
             `OR_INSTRUMENT_INJECT_USAGE`.
-        spans: `own`; `enrich` to write onto the span that another instrumentation makes of the same call, and make
-            none; or `off`. Default `own`; variable `OR_INSTRUMENT_SPANS`.
+        spans: `own`; `enrich` to write onto the span that another instrumentation makes of the same call, and make one
+            only for a billed call that has none to write on; or `off`. Default `own`; variable `OR_INSTRUMENT_SPANS`.
         metrics: whether metrics are recorded. Default true; variable `OR_INSTRUMENT_METRICS`.
         content: whether prompts and completions are captured, and where they go: `NO_CONTENT`, `SPAN_ONLY`,
             `EVENT_ONLY` or `SPAN_AND_EVENT`; `Call.content` has them too. Default `NO_CONTENT`; variable
@@ -137,6 +137,7 @@ def instrument(
     exporters = load_exporters(settings.exporter, is_asked=exporter is not None)
     with _lock():
         if _installed is not None:
+            _mend(_installed)
             if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
                 return
             if not _installed.at_start:
@@ -157,6 +158,13 @@ def instrument(
         )
         _installed.install()
         RECORDING.set()
+
+
+def _mend(installed: Assembly) -> None:
+    lost = installed.patch.lost()
+    if lost:
+        installed.patch.mend()
+        _log.warning("another library had taken our patch off %s; it is on again", " and ".join(lost))
 
 
 def instrument_at_start() -> None:
@@ -182,8 +190,12 @@ def uninstrument() -> None:
 
 
 def is_instrumented() -> bool:
-    """Return whether `instrument()` is in effect."""
-    return RECORDING.is_set()
+    """Return whether `instrument()` is in effect.
+
+    It is not where another library has taken our patch off with its own; a second `instrument()` puts it on again.
+    """
+    installed = _installed
+    return installed is not None and not installed.patch.lost()
 
 
 def flush(timeout_s: float = 5.0) -> bool:

@@ -135,6 +135,40 @@ def test_theirs_taken_off_first(calls: list[Any], client: openai.OpenAI) -> None
     assert "request" not in vars(openai.OpenAI)
 
 
+def test_theirs_that_takes_ours_with_it_is_noticed_and_mended(
+    calls: list[Any], client: openai.OpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An uninstrument that restores what was there before both: the next `instrument()` puts ours on again, once."""
+    theirs = Theirs("plain")
+    theirs.put_on()
+    switch_on(calls)
+    assert or_instrument.is_instrumented()
+    theirs.take_off()
+    assert not or_instrument.is_instrumented()
+
+    for _ in range(2):
+        switch_on(calls)
+    assert or_instrument.is_instrumented()
+    client.chat.completions.create(**CHAT)
+    assert len(calls) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "another library had taken our patch off OpenAI.request; it is on again"
+    ]
+    or_instrument.uninstrument()
+    assert not hasattr(openai.OpenAI.request, "__wrapped__")
+
+
+def test_a_patch_that_hides_ours_is_not_taken_for_a_loss(calls: list[Any], client: openai.OpenAI) -> None:
+    """A function over ours that does not say what it calls: we stay where we are, and record each call once."""
+    switch_on(calls)
+    before = vars(openai.OpenAI)["request"]
+    openai.OpenAI.request = lambda self, *args, **kwargs: before.__get__(self)(*args, **kwargs)  # type: ignore[method-assign]
+    switch_on(calls)
+    client.chat.completions.create(**CHAT)
+    assert len(calls) == 1
+    assert or_instrument.is_instrumented()
+
+
 def test_theirs_from_under_ours(calls: list[Any], client: openai.OpenAI) -> None:
     """A patch under ours that restores the original takes ours with it, and `uninstrument()` does no harm."""
     theirs = Theirs("plain")

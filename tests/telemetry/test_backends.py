@@ -93,7 +93,9 @@ def test_what_is_shown_of_messages_is_their_text() -> None:
     content = Content(asked, ({"role": "assistant", "parts": [tool]},))
     assert BACKENDS["phoenix"].of_content(content) == {
         "input.value": "A moon?",
+        "input.mime_type": "text/plain",
         "output.value": '[{"type":"tool_call","name":"look_up"}]',
+        "output.mime_type": "application/json",
     }
     assert BACKENDS["phoenix"].of_content(Content()) == {}
 

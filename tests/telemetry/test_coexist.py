@@ -17,7 +17,7 @@ import pytest
 from fresh_install import environ
 
 PROGRAM: Final = """
-import json, sys, gc, warnings
+import asyncio, gc, json, sys, warnings
 warnings.simplefilter("ignore")
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -44,6 +44,7 @@ def theirs():
     THEIRS
 
 (ours(), theirs()) if IS_FIRST else (theirs(), ours())
+AFTER
 
 import openai
 asked = dict(model="vendor/model", messages=[{"role": "user", "content": "hi"}])
@@ -60,6 +61,18 @@ def ask(client, kind):
         stream.close()
     elif kind == "responses":
         client.responses.create(model="vendor/model", input="hi")
+    elif kind == "responses stream":
+        events = list(client.responses.create(model="vendor/model", input="hi", stream=True))
+        assert events[-1].type == "response.completed"
+    elif kind == "helper":
+        with client.chat.completions.stream(**asked) as stream:
+            assert stream.get_final_completion().choices
+    elif kind == "async":
+        asyncio.run(aask())
+    elif kind == "async stream":
+        asyncio.run(aask(stream=True))
+    elif kind == "raw stream":
+        list(client.chat.completions.with_raw_response.create(stream=True, **asked).parse())
     elif kind == "embeddings":
         client.embeddings.create(model="vendor/model", input="hi")
     elif kind == "raw":
@@ -76,6 +89,12 @@ def ask(client, kind):
             assert exc.status_code == 402
         else:
             raise AssertionError("no error")
+
+async def aask(stream=False):
+    async with openai.AsyncOpenAI(api_key="sk-or-test", base_url=fake.base_url, max_retries=0) as client:
+        answer = await client.chat.completions.create(stream=stream, **asked)
+        if stream:
+            assert [chunk async for chunk in answer]
 
 def points():
     data = reader.get_metrics_data()
@@ -113,7 +132,13 @@ with FakeOpenRouter() as fake:
     told["charged"] = float(fake.charged_usd)
 print(json.dumps(told))
 """
-KINDS: Final = ("chat", "stream", "closed", "responses", "embeddings", "raw", "error", "suppressed")
+BILLED: Final = (
+    *("chat", "stream", "helper", "raw", "raw stream", "async", "async stream"),
+    *("responses", "responses stream", "embeddings"),
+)
+"""Ten shapes of calls whose cost is known."""
+SPEND: Final = "openrouter.usage.spend"
+KINDS: Final = (*BILLED, "closed", "error", "suppressed")
 
 
 class Other(NamedTuple):
@@ -124,25 +149,35 @@ class Other(NamedTuple):
     scope: str
     has_metrics: bool = False
     ended_early: tuple[str, ...] = ()
-    """Kinds of calls whose span is made or ended when our data is not there, so that it cannot be enriched."""
-    asks_for_one_span: bool = False
+    """Kinds of calls whose span has ended when their cost is known."""
+    made_late: tuple[str, ...] = ()
+    """Kinds of calls whose span is made when they are over, so that nobody else sees it."""
+    asks_for_one_span: tuple[bool, ...] = ()
+    """Whether it asks others to make none: when ours was switched on first, when it was not, or both."""
 
 
 INSTRUMENTOR: Final = "from {} import OpenAIInstrumentor; OpenAIInstrumentor().instrument()"
+LOGFIRE: Final = (
+    "import logfire; logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[processor]); "
+    "logfire.instrument_openai({})"
+)
+STREAMS: Final = ("stream", "helper", "raw stream", "async stream", "responses stream")
 OTHERS: Final = {
     "genai": Other(
         "opentelemetry.instrumentation.genai.openai",
         INSTRUMENTOR.format("opentelemetry.instrumentation.genai.openai"),
         "opentelemetry.instrumentation.genai.openai",
         has_metrics=True,
-        asks_for_one_span=True,
+        ended_early=("responses stream",),
+        asks_for_one_span=(True, False),
     ),
     "openllmetry": Other(
         "opentelemetry.instrumentation.openai.v1",
         INSTRUMENTOR.format("opentelemetry.instrumentation.openai"),
         "opentelemetry.instrumentation.openai.v1",
         has_metrics=True,
-        ended_early=("responses",),
+        ended_early=("raw stream",),
+        made_late=("responses", "responses stream"),
     ),
     "openinference": Other(
         "openinference.instrumentation.openai",
@@ -150,11 +185,10 @@ OTHERS: Final = {
         "openinference.instrumentation.openai",
     ),
     "logfire": Other(
-        "logfire",
-        "import logfire; logfire.configure(send_to_logfire=False, console=False, "
-        "additional_span_processors=[processor]); logfire.instrument_openai(suppress_other_instrumentation=False)",
-        "logfire.openai",
-        ended_early=("stream", "closed"),
+        "logfire", LOGFIRE.format("suppress_other_instrumentation=False"), "logfire.openai", ended_early=STREAMS
+    ),
+    "logfire, suppressing": Other(
+        "logfire", LOGFIRE.format(""), "logfire.openai", ended_early=STREAMS, asks_for_one_span=(True,)
     ),
 }
 
@@ -166,18 +200,27 @@ def _is_installed(module: str) -> bool:
         return False
 
 
+def run(
+    theirs: str, mode: str, is_first: bool, kinds: tuple[str, ...], *, after: str = "", last: str = ""
+) -> tuple[Any, str]:
+    """Run the program beside an instrumentation; return what it tells in its last line, and what it warned of."""
+    code = PROGRAM.replace("THEIRS", theirs).replace("AFTER", after)
+    if last:
+        code = code.replace("print(json.dumps(told))", last)
+    command = [sys.executable, "-c", f"MODE, IS_FIRST, KINDS = {mode!r}, {is_first!r}, {kinds!r}\n{code}"]
+    done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
 @cache
 def told(name: str, mode: str, is_first: bool) -> Mapping[str, Any]:
-    """Run the program beside an instrumentation and return what it tells; skip where that is not installed."""
+    """Return what the program tells of all kinds of calls; skip where the instrumentation is not installed."""
     other = OTHERS[name]
     if not _is_installed(other.module):
         pytest.skip(f"{other.module} is not installed")
-    code = PROGRAM.replace("THEIRS", other.code)
-    head = f"MODE, IS_FIRST, KINDS = {mode!r}, {is_first!r}, {KINDS!r}\n"
-    command = [sys.executable, "-c", head + code]
-    done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    said, _ = run(other.code, mode, is_first, KINDS)
+    return dict(said)
 
 
 @pytest.fixture(params=[True, False], ids=["ours first", "theirs first"])
@@ -191,7 +234,7 @@ def is_first(request: pytest.FixtureRequest) -> bool:
 def test_every_call_is_recorded_once(name: str, mode: str, is_first: bool) -> None:
     """Sinks get each call once with its true cost, the cost metric has the true sum, and nothing raises."""
     said = told(name, mode, is_first)
-    for kind in set(KINDS) - {"closed", "error", "suppressed"}:
+    for kind in BILLED:
         assert said[kind]["calls"] == [["complete", pytest.approx(said[kind]["charged"])]], kind
     assert [outcome for outcome, _spend in said["closed"]["calls"]] == ["closed"]
     assert [outcome for outcome, _spend in said["error"]["calls"]] == ["error"]
@@ -201,17 +244,27 @@ def test_every_call_is_recorded_once(name: str, mode: str, is_first: bool) -> No
     assert spent == pytest.approx(known)
 
 
+@pytest.mark.parametrize("mode", ["own", "enrich"])
 @pytest.mark.parametrize("name", OTHERS)
-def test_enrich_makes_no_span_and_writes_on_theirs(name: str, is_first: bool) -> None:
-    """In enrich mode there is no span of ours, and the cost is on theirs, streams included."""
+def test_exactly_one_span_carries_the_spend(name: str, mode: str, is_first: bool) -> None:
+    """Of each billed call, whatever it is and in whatever order the two were switched on: a sum over spans is right."""
+    said = told(name, mode, is_first)
+    carried = {
+        kind: [s["attributes"][SPEND] for s in said[kind]["spans"] if SPEND in s["attributes"]] for kind in BILLED
+    }
+    assert carried == {kind: [pytest.approx(said[kind]["charged"])] for kind in BILLED}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_enrich_writes_on_theirs(name: str, is_first: bool) -> None:
+    """There is a span of ours only for calls whose own span nobody else can write on when their cost is known."""
     said, other = told(name, "enrich", is_first), OTHERS[name]
-    for kind in ("chat", "stream", "responses", "embeddings", "raw"):
+    for kind in BILLED:
         spans = said[kind]["spans"]
-        assert {span["scope"] for span in spans} == {other.scope}, kind
-        if kind not in other.ended_early:
-            (span,) = spans
-            assert span["attributes"]["openrouter.usage.cost"] == pytest.approx(said[kind]["charged"]), kind
-            assert span["attributes"]["gen_ai.usage.cost"] == pytest.approx(said[kind]["charged"]), kind
+        without = kind in (*other.ended_early, *other.made_late)
+        carrying = [span["scope"] for span in spans if SPEND in span["attributes"]]
+        assert carrying == ["or_instrument" if without else other.scope], kind
+        assert {span["scope"] for span in spans} - set(carrying) == ({other.scope} if without else set()), kind
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -225,13 +278,13 @@ def test_an_error_is_told_on_their_span(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_own_makes_one_span_a_call(name: str, is_first: bool) -> None:
-    """In own mode each call has one span with our attributes: ours, or theirs where it asks for no second."""
+def test_own_writes_on_ours(name: str, is_first: bool) -> None:
+    """In own mode the spend is on a span of ours, or on theirs where it asks for no second and is still there."""
     said, other = told(name, "own", is_first), OTHERS[name]
-    scope = other.scope if other.asks_for_one_span else "or_instrument"
-    for kind in ("chat", "stream", "responses", "embeddings", "raw"):
-        (span,) = [s for s in said[kind]["spans"] if "openrouter.usage.cost" in s["attributes"]]
-        assert span["scope"] == scope, kind
+    for kind in BILLED:
+        on_theirs = is_first in other.asks_for_one_span and kind not in other.ended_early
+        (span,) = [span for span in said[kind]["spans"] if SPEND in span["attributes"]]
+        assert span["scope"] == (other.scope if on_theirs else "or_instrument"), kind
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -239,43 +292,36 @@ def test_enrich_repeats_no_metric_of_theirs(name: str, is_first: bool) -> None:
     """The convention's metrics of an enriched call are theirs where they record them, otherwise ours."""
     said, other = told(name, "enrich", is_first), OTHERS[name]
     scopes = {scope for scope, metric, _value in said["points"] if metric == "gen_ai.client.token.usage"}
-    ours = {"or_instrument"} if other.ended_early or not other.has_metrics else set()
+    ours = {"or_instrument"} if other.made_late or not other.has_metrics else set()
     assert scopes == ours | ({other.scope} if other.has_metrics else set())
 
 
-def test_logfire_suppresses_the_second_span(is_first: bool) -> None:
-    """Logfire's default is to suppress all others inside its span: then the cost is recorded, and is on its span."""
-    if not _is_installed("logfire"):
-        pytest.skip("logfire is not installed")
-    code = PROGRAM.replace("THEIRS", OTHERS["logfire"].code.replace("suppress_other_instrumentation=False", ""))
-    head = f"MODE, IS_FIRST, KINDS = 'own', {is_first!r}, ('chat', 'stream')\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + code], env=environ(), capture_output=True, text=True, timeout=90, check=True
-    )
-    said = json.loads(done.stdout.splitlines()[-1])
-    for kind in ("chat", "stream"):
+def test_an_uninstrument_that_takes_ours_with_it_is_mended() -> None:
+    """OpenInference, switched on before us and off after, restores the plain SDK: noticed at the next look, mended."""
+    other = OTHERS["openinference"]
+    if not _is_installed(other.module):
+        pytest.skip(f"{other.module} is not installed")
+    off = "from openinference.instrumentation.openai import OpenAIInstrumentor; OpenAIInstrumentor().uninstrument()"
+    after = f"{off}\nassert not or_instrument.is_instrumented()\nours()\nassert or_instrument.is_instrumented()"
+    said, warned = run(other.code, "own", is_first=False, kinds=("chat", "stream", "async"), after=after)
+    assert warned.count("another library had taken our patch off") == 1
+    for kind in ("chat", "stream", "async"):
         assert said[kind]["calls"] == [["complete", pytest.approx(said[kind]["charged"])]]
-    (span,) = [s for s in said["chat"]["spans"] if "openrouter.usage.cost" in s["attributes"]]
-    assert span["scope"] == ("logfire.openai" if is_first else "or_instrument")
+        assert [SPEND in span["attributes"] for span in said[kind]["spans"]] == [True]
 
 
 def test_http_spans_are_inside_ours() -> None:
     """The span of the HTTP client's instrumentation is a child of ours, and there is one of each."""
     if not _is_installed("opentelemetry.instrumentation.httpx"):
         pytest.skip("opentelemetry-instrumentation-httpx is not installed")
-    code = PROGRAM.replace(
-        "THEIRS",
+    theirs = (
         "from opentelemetry.instrumentation import httpx as h; "
-        "getattr(h, 'HTTPX2ClientInstrumentor', h.HTTPXClientInstrumentor)().instrument()",
-    ).replace(
-        "print(json.dumps(told))",
+        "getattr(h, 'HTTPX2ClientInstrumentor', h.HTTPXClientInstrumentor)().instrument()"
+    )
+    last = (
         "spans = exporter.get_finished_spans()\n"
-        "print(json.dumps([(s.name, s.context.span_id, s.parent and s.parent.span_id) for s in spans]))",
+        "print(json.dumps([(s.name, s.context.span_id, s.parent and s.parent.span_id) for s in spans]))"
     )
-    head = "MODE, IS_FIRST, KINDS = 'own', True, ('stream',)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + code], env=environ(), capture_output=True, text=True, timeout=90, check=True
-    )
-    http, ours = json.loads(done.stdout.splitlines()[-1])
+    (http, ours), _ = run(theirs, "own", is_first=True, kinds=("stream",), last=last)
     assert (http[0], ours[0]) == ("POST", "chat vendor/model")
     assert http[2] == ours[1]

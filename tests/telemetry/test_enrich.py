@@ -69,16 +69,45 @@ def test_a_stream_is_written_when_it_ends(
     assert telemetry.span()["openrouter.stream.outcome"] == "complete"
 
 
-def test_without_such_a_span_nothing_is_lost(
+def test_without_such_a_span_the_spend_is_on_one_of_ours(
     instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
 ) -> None:
-    """Enrich mode with nothing to enrich makes no span; sinks and all metrics are complete."""
+    """Enrich mode with nothing to enrich: a billed call is on a span all the same, with its own times."""
     telemetry = instrumented(spans="enrich")
     _ask(client)
-    assert telemetry.spans() == []
+    (span,) = telemetry.spans()
+    (call,) = telemetry.calls
+    assert (span.name, span.start_time) == ("chat vendor/model", call.started_ns)
+    assert span.attributes["openrouter.usage.spend"] == float(fake.charged_usd)
     assert [call.spend for call in telemetry.calls] == [float(fake.charged_usd)]
     assert telemetry.total("gen_ai.usage.cost") == float(fake.charged_usd)
     assert telemetry.total("gen_ai.client.token.usage") > 0
+
+
+def test_a_span_that_ends_before_the_cost_is_known_gets_a_child_with_it(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """An instrumentation that ends its span before a stream is read: the spend is on a span of ours, in its trace."""
+    telemetry = instrumented(spans="enrich")
+    with _span_of_another(telemetry, CHAT):
+        stream = _ask(client, stream=True)
+    list(stream)
+    theirs, ours = telemetry.spans()
+    assert "openrouter.usage.spend" not in theirs.attributes
+    assert ours.attributes["openrouter.usage.spend"] == float(fake.charged_usd)
+    assert ours.parent.span_id == theirs.context.span_id
+
+
+def test_a_call_that_was_not_billed_makes_no_span_in_enrich_mode(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """There is no spend to carry."""
+    telemetry = instrumented(spans="enrich")
+    fake.script(errors.insufficient_credits())
+    with pytest.raises(openai.APIStatusError):
+        _ask(client)
+    assert telemetry.spans() == []
+    assert len(telemetry.calls) == 1
 
 
 @pytest.mark.parametrize("attributes", [{}, {"gen_ai.operation.name": "invoke_agent"}, {"http.route": "/chat"}])
@@ -89,7 +118,8 @@ def test_other_spans_are_left_alone(
     telemetry = instrumented(spans="enrich")
     with _span_of_another(telemetry, attributes):
         _ask(client)
-    assert telemetry.span() == attributes
+    ours, around = telemetry.spans()
+    assert (ours.name, around.attributes) == ("chat vendor/model", attributes)
 
 
 @pytest.mark.parametrize("mode", ["own", "enrich"])

@@ -63,6 +63,14 @@ class OpenAIPatch:
         self._observer = None
         self._wrappers.take_off()
 
+    def lost(self) -> list[str]:
+        """Return the methods that another library has taken our wrappers off."""
+        return self._wrappers.lost()
+
+    def mend(self) -> None:
+        """Put those wrappers on again."""
+        self._wrappers.mend()
+
     def _wrap(self, _module: ModuleType) -> None:
         if self._observer is None:
             return

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import wrapt
+
+
+class _PutOn(NamedTuple):
+    """A method that is wrapped: what stands in for it, and the wrapper that calls that."""
+
+    owner: type
+    name: str
+    stand_in: Callable[..., Any]
+    wrapper: Any
 
 
 class Wrappers:
     """The wrappers that one seam has put on."""
 
     def __init__(self) -> None:
-        self._put_on: list[tuple[type, str, Any]] = []
+        self._put_on: list[_PutOn] = []
 
-    def put_on(self, owner: type, name: str, wrapper: Callable[..., Any]) -> None:
-        """Wrap a method: `wrapper(wrapped, instance, args, kwargs)` stands in for it."""
-        self._put_on.append((owner, name, wrapt.wrap_function_wrapper(owner, name, wrapper)))
+    def put_on(self, owner: type, name: str, stand_in: Callable[..., Any]) -> None:
+        """Wrap a method: `stand_in(wrapped, instance, args, kwargs)` is called in its place."""
+        self._put_on.append(_PutOn(owner, name, stand_in, wrapt.wrap_function_wrapper(owner, name, stand_in)))
 
     def take_off(self) -> None:
         """Take all off, from under wrapt wrappers of others too; one that cannot be taken off must do nothing."""
-        for owner, name, wrapper in self._put_on:
+        for owner, name, _, wrapper in self._put_on:
             _splice_out(owner, name, wrapper)
         self._put_on.clear()
+
+    def lost(self) -> list[str]:
+        """Return the methods that somebody else has put back as they were before us both, as `Owner.method`."""
+        return [f"{it.owner.__name__}.{it.name}" for it in self._put_on if _is_lost(it)]
+
+    def mend(self) -> None:
+        """Put those on again that are lost."""
+        lost = [it for it in self._put_on if _is_lost(it)]
+        self._put_on = [it for it in self._put_on if it not in lost]
+        for owner, name, stand_in, _ in lost:
+            self.put_on(owner, name, stand_in)
+
+
+def _is_lost(it: _PutOn) -> bool:
+    seen = inspect.getattr_static(it.owner, it.name)
+    while seen is not it.wrapper and hasattr(seen, "__wrapped__"):
+        seen = seen.__wrapped__
+    # A function of somebody else's that hides what it calls may well call ours.
+    return seen is not it.wrapper and _package(seen) == _package(it.owner)
+
+
+def _package(it: Any) -> str:
+    return str(getattr(it, "__module__", "")).partition(".")[0]
 
 
 def _splice_out(owner: Any, name: str, wrapper: Any) -> None:

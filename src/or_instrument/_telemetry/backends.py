@@ -78,12 +78,30 @@ def _answered(content: Content) -> str | None:
     return _said(content.output_messages)
 
 
+def _asked_type(content: Content) -> str | None:
+    return _type_of(content.input_messages[-1:])
+
+
+def _answered_type(content: Content) -> str | None:
+    return _type_of(content.output_messages)
+
+
 def _said(messages: _Messages) -> str | None:
-    parts = [part for message in messages for part in message.get("parts", ())]  # type: ignore[attr-defined]
-    texts = [part["content"] for part in parts if part.get("type") == "text"]
-    if texts:
-        return "\n".join(texts)
-    return dumps(parts) if parts else None
+    parts = _parts(messages)
+    return "\n".join(_texts(parts)) or dumps(parts) if parts else None
+
+
+def _type_of(messages: _Messages) -> str | None:
+    parts = _parts(messages)
+    return ("text/plain" if any(_texts(parts)) else "application/json") if parts else None
+
+
+def _parts(messages: _Messages) -> list[Mapping[str, object]]:
+    return [part for message in messages for part in message.get("parts", ())]  # type: ignore[attr-defined]
+
+
+def _texts(parts: _Messages) -> list[str]:
+    return [str(part["content"]) for part in parts if part.get("type") == "text"]
 
 
 def _json(**known: object) -> str | None:
@@ -101,7 +119,15 @@ BACKENDS: Final[Mapping[str, Backend]] = {
     "langwatch": Backend(numbers={"langwatch.span.cost": _spend}),
     "mlflow": Backend(texts={"mlflow.llm.cost": _cost_json}),
     "openlit": Backend(numbers={"gen_ai.usage.total_tokens": _total_tokens}),
-    "phoenix": Backend(texts={"metadata": _metadata}, content={"input.value": _asked, "output.value": _answered}),
+    "phoenix": Backend(
+        texts={"metadata": _metadata},
+        content={
+            "input.value": _asked,
+            "input.mime_type": _asked_type,
+            "output.value": _answered,
+            "output.mime_type": _answered_type,
+        },
+    ),
     "posthog": Backend(numbers={"$ai_total_cost_usd": _spend}),
     # The second name is what older versions read.
     "signoz": Backend(numbers={"signoz.gen_ai.usage.tokens.cost": _spend, "_signoz.gen_ai.total_cost": _spend}),

@@ -48,12 +48,18 @@ class Theirs(NamedTuple):
     has_metrics: bool
     """Whether it records the convention's metrics, so that ours would count the call twice."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what is written now is still seen."""
+        return self.span.is_recording() or (self.attributes is not None and not self.span.get_span_context().is_valid)
+
 
 class Enricher:
     """The span sink where another instrumentation may have made the span.
 
-    With `always` it writes on theirs wherever there is one, and makes none of its own. Otherwise `own` does the work,
-    except where theirs is one that asks for no second: util-genai's, or one that suppresses instrumentation inside.
+    With `always` it writes on theirs wherever there is one. Otherwise `own` does the work, except where theirs is one
+    that asks for no second: util-genai's, or one that suppresses instrumentation inside. The spend of every billed call
+    is on exactly one span: where theirs has ended by the time it is known, or there was none, one of ours is made then.
     """
 
     def __init__(self, own: Spans, *, always: bool, cost_aliases: Sequence[str] = ()) -> None:
@@ -85,10 +91,13 @@ class Enricher:
     def __call__(self, call: Call) -> None:
         """Write the call on the span that was found; end none but our own."""
         theirs = theirs_in(call.context)
-        if theirs is not None and call.recovers is None:
-            self._write(theirs, call)
-        elif not self._always or call.recovers is not None:
+        if call.recovers is not None or (theirs is None and not self._always):
             self._own(call)
+        elif theirs is not None and theirs.is_open:
+            self._write(theirs, call)
+        elif call.spend is not None:
+            context: Context = call.context  # type: ignore[assignment]
+            self._own(call._replace(context=self._own.open(call.request, call.started_ns, context)))
 
     def _write(self, theirs: Theirs, call: Call) -> None:
         attributes = {
