@@ -111,7 +111,7 @@ def splits(session: nox.Session) -> None:
 def work(session: nox.Session) -> None:
     """The work that recording adds to a call, counted and not timed."""
     session.install("-e", ".")
-    session.run("python", "benchmarks/work.py", "--ratio", "2.0", "--chunk", "2.1")
+    session.run("python", "benchmarks/work.py")
 
 
 @nox.session(python=PYTHONS)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +36,7 @@ class Row:
     ratio: float | None = None
     target: str = ""
     met: bool | None = None
+    spread: str = ""
 
 
 class Worker:
@@ -88,7 +92,7 @@ class Worker:
 
 def show(title: str, rows: Sequence[Row]) -> None:
     """Print the rows as a table: rich where it is installed, else plain text."""
-    head = ("subject", "measure", "value", "ratio", "target", "met")
+    head = ("subject", "measure", "value", "ratio", "spread", "target", "met")
     lines = [_cells(row) for row in rows]
     try:
         from rich.console import Console  # noqa: PLC0415 - optional
@@ -105,13 +109,14 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
     met = {None: "", True: "yes", False: "NO"}[row.met]
-    return row.subject, row.measure, f"{row.value:,.3f} {row.unit}", ratio, row.target, met
+    return row.subject, row.measure, f"{row.value:,.3f} {row.unit}", ratio, row.spread, row.target, met
 
 
 def save(path: Path | None, rows: Sequence[Row], **about: object) -> None:
-    """Write the rows as JSON, next to what they were measured on. No path, no file."""
+    """Write the rows as JSON, next to when and on what they were measured. No path, no file."""
     if path:
-        about = {"python": sys.version.split()[0], **about}
+        about = {"on": f"{date.today()}", "cores": os.cpu_count(), "python": platform.python_version(), **about}
+        about |= {name: version(name) for name in ("openai", "opentelemetry-sdk", "wrapt")}
         path.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
@@ -54,14 +54,15 @@ class Pipeline:
         )
 
     def drain(self) -> int:
-        """Export what is batched, and collect the metrics. Returns how many histogram records there were so far."""
+        """Export what is batched, and collect the metrics. Returns how many metric records there were so far."""
         self._processor.force_flush()
         data = self._reader.get_metrics_data()
         return sum(
-            point.count
+            point.count if isinstance(point, HistogramDataPoint) else int(point.value)
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points
-            if isinstance(point, HistogramDataPoint)
+            # Of the counters, those that count calls: each record adds 1.
+            if isinstance(point, HistogramDataPoint) or (isinstance(point, NumberDataPoint) and metric.unit == "{call}")
         )

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
 from _canned import EMBEDDING_MODEL, MODEL
 from openai import OpenAI, Stream
-from openai._models import FinalRequestOptions
-from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 from opentelemetry import context, trace
+from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter, MeterProvider
 from opentelemetry.trace import Span, SpanKind, TracerProvider
 
-SHORT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello"}]
-LARGE: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello " * 100_000}]
-OPTIONS = FinalRequestOptions.construct(
-    method="post", url="/chat/completions", json_data={"messages": SHORT, "model": MODEL}
-)
+PROMPT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello"}]
+SCENARIOS = {
+    "chat": "chat",
+    "embeddings": "embeddings",
+    "stream of 200": "stream",
+    "broken off": "broken",
+    "stream of 1,000": "stream",
+    "10 MB of vectors": "vectors",
+    "10 MB image": "chat",
+}
+"""The kinds of calls, each by the method of `Calls` that makes one."""
 
 
 class Calls:
@@ -30,50 +36,33 @@ class Calls:
         self._client = client
 
     def chat(self) -> None:
-        self._client.chat.completions.create(messages=SHORT, model=MODEL, temperature=0.5, max_tokens=64)
+        self._client.chat.completions.create(messages=PROMPT, model=MODEL, temperature=0.5, max_tokens=64)
 
-    def large(self) -> None:
-        self._client.chat.completions.create(messages=LARGE, model=MODEL, temperature=0.5, max_tokens=64)
+    def embeddings(self) -> None:
+        self._client.embeddings.create(input="hello", model=EMBEDDING_MODEL, encoding_format="float")
+
+    def vectors(self) -> None:
+        self._client.embeddings.create(input=["hello"] * 1_220, model=EMBEDDING_MODEL)
 
     def open(self) -> Stream[ChatCompletionChunk]:
         create = self._client.chat.completions.create
-        return create(messages=SHORT, model=MODEL, temperature=0.5, max_tokens=64, stream=True)
+        return create(messages=PROMPT, model=MODEL, temperature=0.5, max_tokens=64, stream=True)
 
     def stream(self) -> None:
         for _ in self.open():
             pass
 
-    def request(self) -> None:
-        self._client.request(ChatCompletion, OPTIONS)
+    def broken(self) -> None:
+        for _ in self.open():
+            break
 
-    def embeddings(self) -> None:
-        self._client.embeddings.create(input="hello", model=EMBEDDING_MODEL, encoding_format="float")
-
-
-class Stepped(Calls):
-    """Streams that pass through an empty generator: the least that a plugin which sees their chunks adds to each."""
-
-    def open(self) -> Stream[ChatCompletionChunk]:
-        stream = super().open()
-        vars(stream)["_iterator"] = _through(vars(stream)["_iterator"])
-        return stream
+    def closed(self) -> None:
+        stream = self.open()
+        next(stream)
+        stream.close()
 
 
-class Crowded(Calls):
-    """Calls of an application that holds many streams open."""
-
-    def __init__(self, client: OpenAI) -> None:
-        super().__init__(client)
-        self.held = [self.open() for _ in range(20)]
-
-
-def _through(inner: Iterator[ChatCompletionChunk]) -> Iterator[ChatCompletionChunk]:
-    for chunk in inner:  # noqa: UP028 - the plain loop is what a tap on a stream has to be
-        yield chunk
-
-
-# The recorder writes what ours writes for the same answer: 22 attributes and 4 records of 6 labels for a chat call,
-# 14 and 3 for embeddings. A stream has the outcome, the time to the first chunk and a record of it besides.
+# The recorder writes what ours writes for the same answer; overhead.py shows whether it still does.
 _Attributes = dict[str, str | int | float | bool | tuple[str, ...]]
 _START: _Attributes = {
     "gen_ai.operation.name": "chat",
@@ -110,14 +99,22 @@ _STREAM: _Attributes = {
     "openrouter.stream.outcome": "complete",
     "gen_ai.response.time_to_first_chunk": 0.2,
 }
-_LABELS: dict[str, str | bool] = {
+_BROKEN: _Attributes = {
+    "gen_ai.response.id": "gen-1790000000-abcdefghijklmnopqrst",
+    "gen_ai.response.model": MODEL,
+    "openrouter.provider.name": "OpenAI",
+    "openrouter.stream.outcome": "abandoned",
+    "gen_ai.response.time_to_first_chunk": 0.2,
+}
+_UNPRICED: dict[str, str | bool] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openrouter",
     "gen_ai.request.model": MODEL,
     "gen_ai.response.model": MODEL,
     "openrouter.provider.name": "OpenAI",
-    "openrouter.usage.is_byok": False,
 }
+_MISSING = {**_UNPRICED, "openrouter.missing.reason": "abandoned"}
+_LABELS: dict[str, str | bool] = {**_UNPRICED, "openrouter.usage.is_byok": False}
 _INPUT = {**_LABELS, "gen_ai.token.type": "input"}
 _OUTPUT = {**_LABELS, "gen_ai.token.type": "output"}
 _SECONDS = [0.01 * 2**n for n in range(14)]
@@ -136,44 +133,52 @@ class Recorder(Calls):
         self._first = _histogram(meter, "gen_ai.client.operation.time_to_first_chunk", "s", _SECONDS)
         self._tokens = _histogram(meter, "gen_ai.client.token.usage", "{token}", _TOKENS)
         self._cost = _histogram(meter, "gen_ai.usage.cost", "USD", _USD)
+        self._missing = meter.create_counter("openrouter.usage.missing", "{call}")
 
     def chat(self) -> None:
-        self._record(super().chat, _START_CHAT, _CHAT, output=True)
-
-    def large(self) -> None:
-        self._record(super().large, _START_CHAT, _CHAT, output=True)
-
-    def stream(self) -> None:
-        self._record(super().stream, _START_STREAM, _STREAM, output=True, first=True)
+        self._record(super().chat, _START_CHAT, _CHAT)
 
     def embeddings(self) -> None:
-        self._record(super().embeddings, _START_EMBEDDINGS, _EMBEDDINGS, output=False)
+        self._record(super().embeddings, _START_EMBEDDINGS, _EMBEDDINGS)
 
-    def _record(
-        self,
-        call: Callable[[], None],
-        start: _Attributes,
-        end: _Attributes,
-        *,
-        output: bool,
-        first: bool = False,
-    ) -> None:
+    def stream(self) -> None:
+        self._record(super().stream, _START_STREAM, _STREAM)
+
+    def broken(self) -> None:
+        self._record(super().broken, _START_STREAM, _BROKEN)
+
+    def closed(self) -> None:
+        self._record(super().closed, _START_STREAM, _BROKEN)
+
+    def _record(self, call: Callable[[], None], start: _Attributes, end: _Attributes) -> None:
         began = time.perf_counter()
-        span: Span = self._tracer.start_span(f"chat {MODEL}", kind=SpanKind.CLIENT, attributes=start)
-        around = trace.set_span_in_context(span)
+        span, around = self.begin(start)
         token = context.attach(around)
         try:
             call()
         finally:
             context.detach(token)
+        self.end(span, around, end, began)
+
+    def begin(self, start: _Attributes = _START_STREAM) -> tuple[Span, Context]:
+        """Start the span of a call; a stream's, unless another is asked for."""
+        span = self._tracer.start_span(f"chat {MODEL}", kind=SpanKind.CLIENT, attributes=start)
+        return span, trace.set_span_in_context(span)
+
+    def end(self, span: Span, around: Context, end: _Attributes = _STREAM, began: float = 0.0) -> None:
+        """Record a call, and end its span."""
         span.set_attributes(end)
-        self._duration.record(time.perf_counter() - began, _LABELS, context=around)
-        self._tokens.record(194, _INPUT, context=around)
-        if output:
+        labels = _UNPRICED if end is _BROKEN else _LABELS
+        self._duration.record(time.perf_counter() - began, labels, context=around)
+        if end is _BROKEN or end is _STREAM:
+            self._first.record(0.2, labels, context=around)
+        if end is _BROKEN:
+            self._missing.add(1, _MISSING, context=around)
+        else:
+            self._tokens.record(194, _INPUT, context=around)
+            self._cost.record(0.0012, labels, context=around)
+        if end is _CHAT or end is _STREAM:
             self._tokens.record(25, _OUTPUT, context=around)
-        if first:
-            self._first.record(0.2, _LABELS, context=around)
-        self._cost.record(0.0012, _LABELS, context=around)
         span.end()
 
 
@@ -181,23 +186,19 @@ def _histogram(meter: Meter, name: str, unit: str, boundaries: list[float]) -> H
     return meter.create_histogram(name, unit=unit, explicit_bucket_boundaries_advisory=boundaries)
 
 
-def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvider) -> Calls:
-    """Return the calls of one subject, its plugin switched on in this process.
+def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvider, **options: Any) -> Calls:
+    """Return the calls of one subject, its plugin switched on in this process; `options` are for ours.
 
     Raises:
         LookupError: the environment holds no instrumentor for the OpenAI SDK.
 
     """
-    if name == "recorder":
+    if name.startswith("recorder"):
         return Recorder(client, tracers, meters)
-    if name == "generator":
-        return Stepped(client)
     if name.startswith("or_instrument"):
-        importlib.import_module("or_instrument").instrument(tracer_provider=tracers, meter_provider=meters)
-        if name.endswith("suppressed"):
-            context.attach(context.set_value("suppress_instrumentation", True))
-        if name.endswith("among many"):
-            return Crowded(client)
+        content = "span_only" if name.endswith("content") else "no_content"
+        package = importlib.import_module("or_instrument")
+        package.instrument(tracer_provider=tracers, meter_provider=meters, content=content, **options)
     elif name == "logfire":
         importlib.import_module("logfire").instrument_openai(client)
     elif not name.startswith("plain"):

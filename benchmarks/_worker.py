@@ -1,22 +1,24 @@
-"""One subject in a process of its own, driven line by line: `{"do": scenario, "calls": n}` in, a result out."""
+"""One subject in a process of its own, driven line by line: `{"scenario": name, "calls": n}` in, a result out.
+
+Without `calls`, the result is what one call records: span attributes and metric records. With them, the CPU seconds of
+one call, all threads of the process together.
+"""
 
 from __future__ import annotations
 
 import gc
 import json
 import sys
-from collections import deque
-from collections.abc import Callable
+import time
 from statistics import median
-from time import process_time_ns
 
-from _canned import build_beforehand, canned_client
+from _canned import answer, canned_client
 from _providers import Pipeline
-from _subjects import build
+from _subjects import SCENARIOS, build
 from opentelemetry import metrics, trace
 
-STREAM, LONG = 200, 2_200
 WARM = 20
+_SETTLE_S = 0.01
 
 
 class Subject:
@@ -24,82 +26,61 @@ class Subject:
 
     def __init__(self, name: str) -> None:
         self._pipeline = Pipeline(name)
-        client, self._canned = canned_client()
-        build_beforehand(client)
-        self._canned.decode_beforehand(client, STREAM, LONG)
-        self._canned.allow_short_cut()
+        client, self._transport = canned_client()
         calls = build(name, client, trace.get_tracer_provider(), metrics.get_meter_provider())
-        self._open = calls.open
-        self._scenarios = {
-            "chat": timed(calls.chat),
-            "stream": timed(calls.stream),
-            "embeddings": timed(calls.embeddings),
-            "large prompt": timed(calls.large),
-            "request": timed(calls.request, 1_000),
-            "drain": self._drain,
-            "drain long": self._drain,
-        }
-        for scenario in self._scenarios:
-            self.time(scenario, WARM)
+        self._calls = {scenario: getattr(calls, method) for scenario, method in SCENARIOS.items()}
+        for scenario in self._calls:
+            self.time(scenario, 1 if scenario.startswith("10 MB") else WARM)
         gc.freeze()
 
-    def time(self, scenario: str, calls: int, budget_s: float = 0.1) -> float:
-        """CPU seconds of one call: the median of `calls` of them, or of as many as the budget allows.
+    def time(self, scenario: str, calls: int) -> float:
+        """CPU seconds of one call: the median of so many."""
+        self._begin(scenario)
+        if scenario == "broken off":
+            return self._time_dropped(scenario, calls)
+        call, taken = self._calls[scenario], []
+        for _ in range(calls):
+            began = time.process_time_ns()
+            call()
+            taken.append(time.process_time_ns() - began)
+        return median(taken) / 1e9
 
-        What other threads of this process spend meanwhile is in it. The first two calls only warm the caches.
-        """
-        self._canned.chunks = LONG if scenario == "drain long" else STREAM
-        self._canned.short_cut = scenario == "request"
-        self._pipeline.drain()
-        gc.collect()
-        call = self._scenarios[scenario]
-        taken: list[int] = []
-        while len(taken) < calls + 2 and sum(taken) < budget_s * 1e9:
-            taken.append(call())
-        return median(taken[2:] or taken) / 1e9
-
-    def _drain(self) -> int:
-        """CPU nanoseconds of reading a stream to its end, its opening left out."""
-        stream = self._open()
-        began = process_time_ns()
-        deque(stream, maxlen=0)
-        return process_time_ns() - began
+    def _time_dropped(self, scenario: str, calls: int) -> float:
+        # The SDK's stream is a cycle: one that is let go of ends when the collector comes. So the mean, with that.
+        call, began = self._calls[scenario], time.process_time_ns()
+        for _ in range(calls):
+            call()
+        self._settle()
+        return (time.process_time_ns() - began) / calls / 1e9
 
     def describe(self, scenario: str) -> dict[str, object]:
-        """Return what one call records: spans, names of span attributes, histogram records."""
+        """Return what one call records: spans, names of span attributes, metric records."""
+        self._begin(scenario)
         before, spans = self._pipeline.drain(), self._pipeline.exporter.spans
-        self._scenarios[scenario]()
+        self._calls[scenario]()
+        self._settle()
         records = self._pipeline.drain() - before
         exporter = self._pipeline.exporter
         recorded = exporter.spans - spans
         return {"spans": recorded, "attributes": exporter.attributes if recorded else [], "records": records}
 
+    def _begin(self, scenario: str) -> None:
+        self._transport.answer = answer(scenario)
+        self._pipeline.drain()
+        gc.collect()
 
-def timed(call: Callable[[], object], times: int = 1) -> Callable[[], int]:
-    """Return the same call, returning the CPU nanoseconds it took; a very short one is repeated."""
-
-    def clocked() -> int:
-        began = process_time_ns()
-        for _ in range(times):
-            call()
-        return (process_time_ns() - began) // times
-
-    return clocked
-
-
-def _answer(subject: Subject, request: dict[str, object]) -> object:
-    if request["do"] == "describe":
-        return subject.describe(str(request["scenario"]))
-    return subject.time(str(request["do"]), int(str(request["calls"])))
+    def _settle(self) -> None:
+        gc.collect()
+        # What a finaliser has left to another thread is done meanwhile; to sleep costs no CPU.
+        time.sleep(_SETTLE_S)
 
 
 def main() -> None:
     subject = Subject(sys.argv[1])
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    print("ready", flush=True)
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_answer(subject, json.loads(line))) + "\n")
-        sys.stdout.flush()
+        request = json.loads(line)
+        print(json.dumps((subject.time if "calls" in request else subject.describe)(**request)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,25 +17,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _canned import build_beforehand, canned_client
+from _canned import answer, canned_client
 from _common import HERE, Row, child_environment, save, show
 from _providers import Pipeline
-from _subjects import build
-from _worker import STREAM
+from _subjects import SCENARIOS, build
 from opentelemetry import metrics, trace
 
-CALLS, WARM = 60, 8
+CALLS, WARM = 30, 8
 SUBJECTS = ("plain", "recorder", "or_instrument", "or_instrument not sampled")
-SCENARIOS = ("chat", "stream", "embeddings")
+CHOICES = ("chat", "embeddings", "stream of 200")
 
 
 def run(subject: str, scenario: str) -> None:
     """Make the calls, between two lines from the parent process: only these are counted."""
     pipeline = Pipeline(subject)
-    client, canned = canned_client()
-    build_beforehand(client)
-    canned.decode_beforehand(client, STREAM)
-    call = getattr(build(subject, client, trace.get_tracer_provider(), metrics.get_meter_provider()), scenario)
+    client, transport = canned_client()
+    transport.answer = answer(scenario)
+    calls = build(subject, client, trace.get_tracer_provider(), metrics.get_meter_provider())
+    call = getattr(calls, SCENARIOS[scenario])
     for _ in range(WARM):
         call()
     pipeline.drain()
@@ -90,7 +89,7 @@ def rows_of(scenario: str) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", choices=SCENARIOS, help="one kind of call (default: all of them)")
+    parser.add_argument("--scenario", choices=CHOICES, help="one kind of call (default: all of them)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--subject", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -98,7 +97,7 @@ def main() -> None:
         run(options.subject, options.scenario)
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed: apt-get install valgrind (it is no Python package)")
-    rows = [row for scenario in ([options.scenario] if options.scenario else SCENARIOS) for row in rows_of(scenario)]
+    rows = [row for scenario in ([options.scenario] if options.scenario else CHOICES) for row in rows_of(scenario)]
     show(f"Instructions added to a call, mean of {CALLS}; ratio: to the recorder", rows)
     save(options.json, rows)
 

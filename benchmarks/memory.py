@@ -1,8 +1,8 @@
-"""The memory that recording holds for each open stream, and that it does not follow the stream's length.
+"""The memory that recording holds: for each open stream, at the peak of a large reply, and after many calls.
 
-Two processes, plain and with us, hold the same streams open after a few chunks and after many; tracemalloc counts what
-each stream holds then. Chunks are decoded for real, so that those we keep are counted. Of many streams less is kept
-than of few, so both are counted: the first ones in a process, and those after them.
+An open stream is compared with one around which OpenTelemetry's span and context are held, as any recorder must. Among
+few and among many, early and late, of short events and of long ones; tracemalloc counts. After many calls the memory of
+the process itself is looked at, where the system tells it in /proc.
 
     python benchmarks/memory.py
 """
@@ -12,84 +12,145 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from _canned import build_beforehand, canned_client
+from _canned import answer, canned_client, stream_of
 from _common import HERE, Row, child_environment, save, show
 from _providers import Pipeline
-from _subjects import Calls, build
+from _subjects import SCENARIOS, Recorder, build
 from opentelemetry import metrics, trace
 
-FEW, MANY = 10, 40
-SHORT, LONG = 20, 400
-LIMIT = 8 * 1024
+FEW, MANY = 10, 200
+EARLY, LATE = 5, 400
+TEXTS = {"short events": " hello", "events of 3 KiB": "hello " * 480}
+LARGE = ("10 MB of vectors", "10 MB image")
+STREAM_LIMIT, PEAK_LIMIT, PROCESS_LIMIT = 4 * 1024, 256 * 1024, 1_000_000
+WARM = 5_000
 
 
-def held(calls: Calls, others: int, chunks: int, pipeline: Pipeline) -> float:
-    """Bytes that a stream holds, with so many others open, when so many chunks have been read and more are to come."""
-    pipeline.drain()
-    gc.collect()
-    opened = [calls.open() for _ in range(others)]
-    before, _ = tracemalloc.get_traced_memory()
-    streams = [calls.open() for _ in range(FEW)]
-    # As a loop over a stream does, its reader holds the newest chunk.
-    newest = [next(islice(stream, chunks - 1, None)) for stream in streams]
-    gc.collect()
-    after, _ = tracemalloc.get_traced_memory()
-    for stream in opened + streams:
-        stream.close()
-    del newest
-    return (after - before) / FEW
+class Subject:
+    """One subject in this process."""
+
+    def __init__(self, name: str) -> None:
+        self._pipeline = Pipeline(name)
+        client, self._transport = canned_client()
+        calls = build(name, client, trace.get_tracer_provider(), metrics.get_meter_provider())
+        self._calls = calls
+        self._around: Callable[[], object] = calls.begin if isinstance(calls, Recorder) else int
+
+    def streams(self) -> dict[str, float]:
+        """Return the bytes that an open stream holds, by what it is like."""
+        self._transport.answer = stream_of(20)
+        for _ in range(3):
+            self._calls.stream()
+        tracemalloc.start()
+        # The first ones fill caches.
+        self._held(FEW, EARLY)
+        held = {}
+        for text, content in TEXTS.items():
+            for count, chunks in ((FEW, EARLY), (FEW, LATE), (MANY, EARLY)):
+                self._transport.answer = stream_of(chunks + 5, content)
+                held[f"{count} open, {text}, after {chunks}"] = self._held(count, chunks)
+        tracemalloc.stop()
+        return held
+
+    def _held(self, count: int, chunks: int) -> float:
+        self._pipeline.drain()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        streams = [(self._around(), self._calls.open()) for _ in range(count)]
+        # As a loop over a stream does, its reader holds the newest chunk.
+        newest = [next(islice(stream, chunks - 1, None)) for _, stream in streams]
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        for _, stream in streams:
+            stream.close()
+        del newest
+        return (after - before) / count
+
+    def peaks(self) -> dict[str, float]:
+        """Return the bytes that a call with a large reply takes at its peak."""
+        return {scenario: self._peak(scenario) for scenario in LARGE}
+
+    def _peak(self, scenario: str) -> float:
+        self._transport.answer = answer(scenario)
+        call = getattr(self._calls, SCENARIOS[scenario])
+        call()
+        self._pipeline.drain()
+        gc.collect()
+        tracemalloc.start()
+        call()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    def process(self, calls: int) -> dict[str, float]:
+        """Return by how many bytes the process grows over so many calls, once it is warm."""
+        self._transport.answer = answer("chat")
+        sizes = []
+        for count in (WARM, calls):
+            for _ in range(count):
+                self._calls.chat()
+            self._pipeline.drain()
+            gc.collect()
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+        return {f"the process, after {calls:,} calls": sizes[1] - sizes[0]}
 
 
-def count(subject: str) -> list[float]:
-    """Bytes held by a stream of one subject, once everything is warm: among few early and late, among many the same."""
-    pipeline = Pipeline(subject)
-    client, canned = canned_client()
-    build_beforehand(client)
-    calls = build(subject, client, trace.get_tracer_provider(), metrics.get_meter_provider())
-    canned.chunks = 2 * LONG
-    canned.trickles = True
-    for _ in range(3):
-        calls.stream()
-    pipeline.drain()
-    tracemalloc.start()
-    held(calls, MANY, SHORT, pipeline)
-    return [held(calls, others, chunks, pipeline) for others in (0, MANY) for chunks in (SHORT, LONG)]
-
-
-def in_process_of_its_own(subject: str) -> list[float]:
+def in_process_of_its_own(subject: str, what: str, *more: str) -> dict[str, float]:
     """Return the bytes of one subject, from a fresh interpreter."""
-    command = [sys.executable, "-W", "ignore", str(HERE / "memory.py"), "--subject", subject]
+    command = [sys.executable, "-W", "ignore", str(HERE / "memory.py"), "--subject", subject, "--what", what, *more]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=child_environment()).stdout
-    numbers: list[float] = json.loads(output)
+    numbers: dict[str, float] = json.loads(output)
     return numbers
+
+
+def rows_of(what: str, base: str, limit: int) -> list[Row]:
+    """Return what we hold more than a base, with the base for comparison."""
+    theirs, ours = (in_process_of_its_own(subject, what) for subject in (base, "or_instrument"))
+    rows = []
+    for measure, size in ours.items():
+        added = size - theirs[measure]
+        rows.append(Row("or_instrument", measure, added, "B", None, f"<= {limit} B", added <= limit))
+    return rows
+
+
+def process_rows(calls: int) -> list[Row]:
+    """Return how the process has grown; the plain one's growth is what such calls leave anyway."""
+    rows = []
+    for subject in ("plain", "or_instrument"):
+        (grown,) = in_process_of_its_own(subject, "process", "--calls", str(calls)).items()
+        target, met = (f"<= {PROCESS_LIMIT} B", grown[1] <= PROCESS_LIMIT) if subject != "plain" else ("", None)
+        rows.append(Row(subject, grown[0], grown[1], "B", None, target, met))
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=100_000, help="after so many the process is looked at (0: not)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--subject", help=argparse.SUPPRESS)
+    parser.add_argument("--what", choices=("streams", "peaks", "process"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subject:
-        print(json.dumps(count(options.subject)))
+        subject = Subject(options.subject)
+        print(
+            json.dumps(
+                subject.process(options.calls) if options.what == "process" else getattr(subject, options.what)()
+            )
+        )
         return
-    plain, ours = (in_process_of_its_own(subject) for subject in ("plain", "or_instrument"))
-    rows = []
-    for place, others in enumerate((0, MANY)):
-        where = f"with {others} others open"
-        added = [ours[index] - plain[index] for index in (2 * place, 2 * place + 1)]
-        for chunks, size in zip((SHORT, LONG), added, strict=True):
-            measure = f"{where}, {chunks} chunks"
-            rows.append(Row("or_instrument", measure, size, "B", None, f"< {LIMIT} B", size < LIMIT))
-        growth = (added[1] - added[0]) / (LONG - SHORT)
-        rows.append(Row("or_instrument", f"{where}, growth", growth, "B/chunk", None, "< 8 B, a pointer", growth < 8))
-    show(f"Memory that is held for an open stream, mean of {FEW}, less what it holds without us", rows)
-    save(options.json, rows)
+    rows = rows_of("streams", "recorder", STREAM_LIMIT) + rows_of("peaks", "plain", PEAK_LIMIT)
+    if options.calls and Path("/proc/self/statm").exists():
+        rows += process_rows(options.calls)
+    show("Memory: an open stream less the same inside a span, a large reply less the same without us", rows)
+    save(options.json, rows, calls=options.calls)
 
 
 if __name__ == "__main__":

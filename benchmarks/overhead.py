@@ -1,10 +1,11 @@
-"""The CPU time that recording adds to a call: us, a hand-written recorder, and other plugins, round by round.
+"""The CPU time that recording adds to a call: us, a hand-written recorder, and other plugins, in turn.
 
-Every subject is a live process, and every round asks each of them in turn for a handful of calls, so that a
-machine that drifts hits all alike. A machine that is shared changes its speed for seconds at a time, so each number is
-divided by what the plain call took in the same round, and the median over the rounds is taken of that. What is reported
-is how much a subject adds to the plain call, and the ratio to what the hand-written recorder adds. `plain again` is a
-second plain process: what it seems to add is the noise.
+A call goes the SDK's whole way, its HTTP client included, down to a transport that answers from memory: the same
+height for every plugin, wherever it hooks. Every subject is a live process, and every round asks each of them for a
+handful of calls. A machine that is shared changes its speed for seconds at a time, so each number is divided by what
+the plain call took in the same round, and the median over the rounds is taken of that. Where the parts of a program lie
+in memory differs from process to process, so all are started anew a few times; the spread is over these. `plain again`
+is a second plain process: what it seems to add is the noise.
 
     python benchmarks/overhead.py --make-peers DIR      once, for the other plugins
     python benchmarks/overhead.py --peers DIR --json overhead.json
@@ -17,149 +18,152 @@ import random
 import sys
 from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from itertools import chain
+from operator import truediv
 from pathlib import Path
 from statistics import median
 
+from _canned import LONG, SHORT
 from _common import Row, Worker, save, show
 from _peers import CONTENT_OFF, PEERS, make_peers, python_of
-from _worker import LONG, STREAM
+from _subjects import SCENARIOS
 
-OURS = "or_instrument"
-OFF = (f"{OURS} disabled", f"{OURS} suppressed")
-UNSAMPLED = f"{OURS} not sampled"
-CROWDED = f"{OURS} among many"
-STEP = "generator"
-SUBJECTS = ("plain", "plain again", STEP, "recorder", OURS, UNSAMPLED, CROWDED, *OFF)
-RECORDED = ("chat", "stream", "embeddings")
-SCENARIOS = {
-    "chat": 6,
-    "stream": 6,
-    "embeddings": 6,
-    "drain": 8,
-    "drain long": 8,
-    "large prompt": 4,
-    "request": 8,
-}
+OURS, RECORDER, PLAIN, AGAIN = "or_instrument", "recorder", "plain", "plain again"
+UNSAMPLED, CONTENT = f"{OURS} not sampled", f"{OURS} content"
+SUBJECTS = (PLAIN, AGAIN, RECORDER, OURS, UNSAMPLED, CONTENT)
+BARE = (PLAIN, AGAIN, OURS)
+CALLS = {"chat": 8, "embeddings": 8, "stream of 200": 1, "broken off": 16, "stream of 1,000": 1}
+LARGE = {"10 MB of vectors": 1, "10 MB image": 1}
+SELDOM = 4
+"""One round of so many is one with the large replies, for us and without."""
+TARGETS = {"chat": 1.5, "embeddings": 1.35, "stream of 200": 2.0, "broken off": 1.3}
+"""Multiples of what the recorder adds."""
+LARGE_MS, CHUNK_SHARE, UNSAMPLED_SHARE, CONTENT_SHARE = 1.0, 0.01, 0.65, 2.0
 
 
-@dataclass
 class Samples:
-    """CPU seconds of a call by subject and scenario, one number a round."""
+    """CPU seconds of a call by subject and scenario: of each start, one number a round."""
 
-    rounds: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, starts: int) -> None:
+        self.starts = range(starts)
+        self._taken: dict[tuple[str, str], list[list[float]]] = defaultdict(lambda: [[] for _ in self.starts])
+
+    def add(self, name: str, scenario: str, start: int, seconds: float) -> None:
+        self._taken[name, scenario][start].append(seconds)
 
     def plain(self, scenario: str) -> float:
         """Return what the plain call costs, in seconds."""
-        return median(self.rounds["plain", scenario])
+        return median(chain.from_iterable(self._taken[PLAIN, scenario]))
 
-    def added(self, name: str, scenario: str, part: slice = slice(None)) -> float:
+    def added(self, name: str, scenario: str, start: int | None = None) -> float:
         """Return what a subject adds to the plain call, in seconds of a machine at its median speed."""
-        pairs = zip(self.rounds[name, scenario][part], self.rounds["plain", scenario][part], strict=True)
-        return (median(taken / plain for taken, plain in pairs) - 1) * self.plain(scenario)
+        chosen = self.starts if start is None else (start,)
+        taken, plain = ([self._taken[who, scenario][one] for one in chosen] for who in (name, PLAIN))
+        ratios = map(truediv, chain.from_iterable(taken), chain.from_iterable(plain))
+        return (median(ratios) - 1) * self.plain(scenario)
 
-    def chunk(self, name: str) -> float:
-        """Return what a subject adds to each chunk: the slope between a short and a long stream."""
-        return (self.added(name, "drain long") - self.added(name, "drain")) / (LONG - STREAM)
+    def multiple(self, name: str, scenario: str, start: int | None = None) -> float:
+        """Return that as a multiple of what the recorder adds."""
+        return self.added(name, scenario, start) / self.added(RECORDER, scenario, start)
+
+    def chunk_share(self, name: str, start: int | None = None) -> float:
+        """Return what a subject adds to a chunk, as a share of what the SDK itself spends on it."""
+        short, long = "stream of 200", "stream of 1,000"
+        slope = self.added(name, long, start) - self.added(name, short, start)
+        return slope / (self.plain(long) - self.plain(short))
 
 
 def start(name: str, peers: Path | None) -> Worker:
     """Start the process of one subject, with the interpreter and the variables that it needs."""
     if name in PEERS and peers:
         return Worker("_worker.py", name, python=str(python_of(peers, name)), **CONTENT_OFF)
-    if name.endswith("disabled"):
-        return Worker("_worker.py", name, OTEL_SDK_DISABLED="true")
     return Worker("_worker.py", name)
 
 
-def applies(name: str, scenario: str) -> bool:
-    """Whether a scenario says something about a subject. What is off is only timed around an empty request."""
-    if name == STEP:
-        return scenario.startswith("drain")
-    if scenario == "request" or name in OFF:
-        return scenario == "request" and (name in OFF or name.startswith("plain"))
-    return drains(name) or not scenario.startswith("drain")
-
-
-def drains(name: str) -> bool:
-    """Whether reading a chunk through this subject may cost something."""
-    return name not in (*OFF, "recorder")
-
-
-def measure(workers: dict[str, Worker], samples: Samples, rounds: int) -> None:
-    """Ask every subject for every scenario that applies to it, round by round, in ever another order."""
-    names = list(workers)
-    for _ in range(rounds):
-        for scenario, calls in SCENARIOS.items():
-            random.shuffle(names)
-            for name in names:
-                if applies(name, scenario):
-                    samples.rounds[name, scenario].append(workers[name].ask(do=scenario, calls=calls))
+def measure(names: list[str], samples: Samples, rounds: int, peers: Path | None) -> list[Row]:
+    """Ask every subject for every scenario, round by round, in ever another order. Returns what each records."""
+    rows: list[Row] = []
+    for number in samples.starts:
+        with ExitStack() as stack:
+            workers = {name: stack.enter_context(start(name, peers)) for name in names}
+            for worker in workers.values():
+                worker.wait_ready()
+            for turn in range(rounds):
+                for scenario, calls in (CALLS if turn % SELDOM else CALLS | LARGE).items():
+                    asked = names if scenario in CALLS else [name for name in names if name in BARE]
+                    for name in random.sample(asked, len(asked)):
+                        samples.add(name, scenario, number, workers[name].ask(scenario=scenario, calls=calls))
+            rows = rows or contents(workers)
+    return rows
 
 
 def rows_of(samples: Samples, name: str) -> list[Row]:
     """Return the rows of one subject. Only what has a target is judged."""
     rows = []
-    for scenario in (scenario for scenario in RECORDED if applies(name, scenario)):
-        seconds = samples.added(name, scenario)
-        ratio = seconds / samples.added("recorder", scenario)
-        target, met = "", None
-        if name == OURS:
-            target, met = "<= 1.4 x recorder", ratio <= 1.4
-        elif name == UNSAMPLED and (OURS, scenario) in samples.rounds:
-            target, met = "<= 0.6 x sampled", seconds <= 0.6 * samples.added(OURS, scenario)
-        rows.append(Row(name, scenario, seconds * 1e6, "us", ratio, target, met))
-    if drains(name):
-        chunk = samples.chunk(name)
-        steps = chunk / samples.chunk(STEP)
-        target, met = ("< 2 generator steps", steps < 2) if name == OURS else ("", None)
-        rows.append(Row(name, "per chunk", chunk * 1e9, "ns", steps, target, met))
-    if applies(name, "request"):
-        seconds = samples.added(name, "request")
-        target, met = ("<= 3 us", seconds <= 3e-6) if name in OFF else ("", None)
-        rows.append(Row(name, "around an empty request", seconds * 1e6, "us", None, target, met))
+    for scenario, limit in TARGETS.items():
+        multiple = samples.multiple(name, scenario)
+        each = [samples.multiple(name, scenario, one) for one in samples.starts]
+        target, met = (f"<= {limit}", multiple <= limit) if name == OURS else ("", None)
+        microseconds = samples.added(name, scenario) * 1e6
+        rows.append(Row(name, scenario, microseconds, "us", multiple, target, met, spread(each)))
+    share = samples.chunk_share(name)
+    target, met = (f"<= {CHUNK_SHARE}", share <= CHUNK_SHARE) if name == OURS else ("", None)
+    each = [samples.chunk_share(name, one) for one in samples.starts]
+    microseconds = share * (samples.plain("stream of 1,000") - samples.plain("stream of 200")) / (LONG - SHORT) * 1e6
+    return [*rows, Row(name, "a chunk, of the SDK's own", microseconds, "us", share, target, met, spread(each, ".4f"))]
+
+
+def spread(values: list[float], form: str = ".2f") -> str:
+    """Return the least and the most of the starts."""
+    return f"{min(values):{form}}-{max(values):{form}}"
+
+
+def large_rows(samples: Samples) -> list[Row]:
+    """Return what a plain reply of 10 MB takes."""
+    rows = []
+    for scenario in LARGE:
+        each = [samples.added(OURS, scenario, one) * 1e3 for one in samples.starts]
+        value, share = samples.added(OURS, scenario) * 1e3, samples.added(OURS, scenario) / samples.plain(scenario)
+        met = value <= LARGE_MS
+        rows.append(
+            Row(OURS, f"{scenario}, of the SDK's own", value, "ms", share, f"<= {LARGE_MS} ms", met, spread(each))
+        )
+        noise = samples.added(AGAIN, scenario) * 1e3
+        rows.append(Row(AGAIN, scenario, noise, "ms"))
     return rows
 
 
-def growth(samples: Samples) -> list[Row]:
-    """Show that our cost follows neither the size of the prompt nor the number of calls made before."""
-    third = max(1, len(samples.rounds["plain", "chat"]) // 3)
-    first, last = (samples.added(OURS, "chat", part) for part in (slice(third), slice(-third, None)))
-    short, large = samples.added(OURS, "chat"), samples.added(OURS, "large prompt")
-    return [
-        Row(OURS, "1 MB prompt / short", large * 1e6, "us", large / short, "<= 1.25", large / short <= 1.25),
-        Row(
-            OURS,
-            "last third of rounds / first",
-            last * 1e6,
-            "us",
-            last / first,
-            "<= 1.25",
-            last / first <= 1.25,
-        ),
-    ]
+def relative_rows(samples: Samples) -> list[Row]:
+    """Return what is judged by what we add by default."""
+    rows = []
+    for scenario in TARGETS:
+        ours = samples.added(OURS, scenario)
+        unsampled, content = samples.added(UNSAMPLED, scenario), samples.added(CONTENT, scenario) - ours
+        for name, added, limit in ((UNSAMPLED, unsampled, UNSAMPLED_SHARE), (CONTENT, content, CONTENT_SHARE)):
+            met = added <= limit * ours
+            rows.append(Row(name, f"{scenario}, of ours", added * 1e6, "us", added / ours, f"<= {limit}", met))
+    return rows
 
 
 def contents(workers: dict[str, Worker]) -> list[Row]:
-    """How much each subject records for its cost: span attributes and histogram records of one chat call."""
+    """How much each subject records for its cost; the recorder must do as much as we do."""
     rows = []
     for name, worker in workers.items():
-        found = worker.ask(do="describe", scenario="chat")
-        rows.append(Row(name, "span attributes", len(found["attributes"]), "", None))
-        rows.append(Row(name, "metric records", found["records"], "", None))
-    if OURS in workers:
-        short, large = (workers[OURS].ask(do="describe", scenario=size) for size in ("chat", "large prompt"))
-        same = short["attributes"] == large["attributes"]
-        rows.append(Row(OURS, "attributes on 1 MB", len(large["attributes"]), "", None, "the same", same))
+        for scenario in TARGETS if name == OURS else ("chat",):
+            found = worker.ask(scenario=scenario)
+            same = found == workers[RECORDER].ask(scenario=scenario)
+            target, met = ("as the recorder", same) if name == OURS else ("", None)
+            row = Row(name, f"attributes, {scenario}", len(found["attributes"]), "", None, target, met)
+            rows += [row, Row(name, f"metric records, {scenario}", found["records"], "")]
     return rows
 
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=100, help="how often each subject is asked (default 100)")
-    parser.add_argument("--only", default="", help="comma-separated subjects, next to plain, generator and recorder")
+    parser.add_argument("--rounds", type=int, default=40, help="how often each subject is asked a start (default 40)")
+    parser.add_argument("--starts", type=int, default=3, help="how often all are started anew (default 3)")
+    parser.add_argument("--only", default="", help="comma-separated subjects, next to plain and recorder")
     parser.add_argument("--peers", type=Path, help="where --make-peers put the other plugins")
     parser.add_argument("--make-peers", type=Path, metavar="DIR", help="make their environments there, and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
@@ -174,7 +178,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     unknown = sorted(set(only) - set(known))
     if unknown:
         sys.exit(f"no such subject: {', '.join(unknown)}; there are: {', '.join(known)}")
-    return [name for name in known if not only or name in (*only, "plain", STEP, "recorder")]
+    return [name for name in known if not only or name in (*only, PLAIN, AGAIN, RECORDER)]
 
 
 def main() -> None:
@@ -182,20 +186,16 @@ def main() -> None:
     if options.make_peers:
         failed = make_peers(options.make_peers)
         sys.exit(f"not installed: {', '.join(failed)}" if failed else 0)
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(start(name, options.peers)) for name in chosen(options)}
-        for worker in workers.values():
-            worker.wait_ready()
-        samples = Samples()
-        measure(workers, samples, options.rounds)
-        rows = [row for name in workers if name != "plain" for row in rows_of(samples, name)]
-        if OURS in workers:
-            rows += growth(samples)
-        rows += contents(workers)
-    show(f"CPU time added to a call, {options.rounds} rounds; ratio: to the recorder, "
-         "per chunk: to an empty generator step", rows)  # fmt: skip
+    names, samples = chosen(options), Samples(options.starts)
+    recorded = measure(names, samples, options.rounds, options.peers)
+    rows = [row for name in names if name != PLAIN for row in rows_of(samples, name)]
+    rows += large_rows(samples) if OURS in names else []
+    rows += relative_rows(samples) if {OURS, UNSAMPLED, CONTENT} <= set(names) else []
+    rows += recorded
+    show(f"CPU time added to a call, {options.starts} starts of {options.rounds} rounds; ratio: to the recorder's, "
+         "or as said", rows)  # fmt: skip
     plain = {scenario: samples.plain(scenario) * 1e6 for scenario in SCENARIOS}
-    save(options.json, rows, openai=version("openai"), rounds=options.rounds, plain_us=plain)
+    save(options.json, rows, rounds=options.rounds, starts=options.starts, plain_us=plain)
 
 
 if __name__ == "__main__":

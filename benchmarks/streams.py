@@ -1,10 +1,11 @@
-"""Throughput of a thousand concurrent streams over real HTTP: with us, as a share of without.
+"""Throughput of a thousand concurrent streams over real HTTP, and how late they make the event loop.
 
-A fake OpenRouter in a process of its own serves, on loopback only, two clients in processes of their own, plain and
-with us, which take turns. As a shared machine changes its speed, each speed is divided by that of the plain client in
-the same round, and the median over the rounds is taken.
+A fake OpenRouter in a process of its own serves, on loopback only, clients in processes of their own, which take turns:
+plain, with a hand-written recorder, with us, with other plugins. As a shared machine changes its speed, each figure is
+divided by that of the recorder's client in the same round, and the median over the rounds is taken.
 
     python benchmarks/streams.py
+    python benchmarks/streams.py --peers DIR      where overhead.py --make-peers put them
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from pathlib import Path
 from statistics import median
 
 import openai
-from _canned import MODEL, http_library
+from _canned import MODEL, canned_client, http_library
 from _common import Row, Worker, save, show
+from _peers import CONTENT_OFF, PEERS, python_of
 from _providers import Pipeline
-from _subjects import SHORT
+from _subjects import PROMPT, Recorder, build
 from openai import AsyncOpenAI
 from opentelemetry import metrics, trace
 
-TARGET = 0.97
+TARGET = 0.98
+TICK_S = 0.005
+MEASURES = {"chunks per second": "/s", "chunks per CPU second": "/s", "the event loop is late by": "ms"}
 
 
 def answer(value: object) -> None:
@@ -46,37 +50,50 @@ def serve(chunks: int, pause_s: float) -> None:
             answer(fake.base_url)
 
 
-async def read(client: AsyncOpenAI) -> int:
+async def read(client: AsyncOpenAI, recorder: Recorder | None) -> int:
     """Read one stream to its end. Returns the number of its chunks."""
-    stream = await client.chat.completions.create(messages=SHORT, model=MODEL, stream=True)
-    return len([None async for _ in stream])
+    began, opened = time.perf_counter(), recorder and recorder.begin()
+    stream = await client.chat.completions.create(messages=PROMPT, model=MODEL, stream=True)
+    chunks = len([None async for _ in stream])
+    if recorder and opened:
+        recorder.end(*opened, began=began)
+    return chunks
 
 
-async def read_all(base_url: str, streams: int) -> tuple[float, float]:
-    """Read so many streams at once. Returns chunks per wall second and per CPU second."""
+async def watch(late: list[float]) -> None:
+    """Note by how many seconds the event loop comes late, tick after tick."""
+    while True:
+        due = time.perf_counter() + TICK_S
+        await asyncio.sleep(TICK_S)
+        late.append(time.perf_counter() - due)
+
+
+async def read_all(base_url: str, streams: int, recorder: Recorder | None) -> tuple[float, float, float]:
+    """Read so many streams at once. Returns chunks per wall second, per CPU second, and the median lateness in ms."""
     limits = http_library().Limits(max_connections=streams, max_keepalive_connections=0)
-    http = openai.DefaultAsyncHttpxClient(limits=limits)
+    http = openai.DefaultAsyncHttpxClient(limits=limits, trust_env=False)
     async with AsyncOpenAI(base_url=base_url, api_key="sk-or-benchmark", http_client=http, timeout=60) as client:
+        late: list[float] = []
+        watching = asyncio.create_task(watch(late))
         wall, cpu = time.perf_counter(), time.process_time()
-        chunks = sum(await asyncio.gather(*[read(client) for _ in range(streams)]))
-        return chunks / (time.perf_counter() - wall), chunks / (time.process_time() - cpu)
+        chunks = sum(await asyncio.gather(*[read(client, recorder) for _ in range(streams)]))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        watching.cancel()
+        return chunks / wall, chunks / cpu, median(late) * 1e3
 
 
 def run_client(subject: str, base_url: str) -> None:
     """Read as many streams as each line of the input says, warm from a few that are not counted."""
     pipeline = Pipeline(subject)
-    if subject == "or_instrument":
-        importlib.import_module("or_instrument").instrument(
-            hosts=["127.0.0.1"],
-            tracer_provider=trace.get_tracer_provider(),
-            meter_provider=metrics.get_meter_provider(),
-        )
-    asyncio.run(read_all(base_url, 20))
+    unused, _ = canned_client()
+    calls = build(subject, unused, trace.get_tracer_provider(), metrics.get_meter_provider(), hosts=["127.0.0.1"])
+    recorder = calls if isinstance(calls, Recorder) else None
+    asyncio.run(read_all(base_url, 20, recorder))
     answer("ready")
     for line in sys.stdin:
         pipeline.drain()
         before, streams = pipeline.exporter.spans, json.loads(line)["streams"]
-        speeds = asyncio.run(read_all(base_url, streams))
+        speeds = asyncio.run(read_all(base_url, streams, recorder))
         pipeline.drain()
         answer([*speeds, pipeline.exporter.spans - before])
 
@@ -87,8 +104,9 @@ def compare(options: argparse.Namespace) -> list[Row]:
     with Worker(*command) as server:
         server.wait_ready()
         url = server.ask()
-        names = ["plain", "plain again", "or_instrument"] if options.control else ["plain", "or_instrument"]
-        workers = {name: Worker("streams.py", "--client", name, "--url", url) for name in names}
+        peers = [name for name in PEERS if options.peers and python_of(options.peers, name).exists()]
+        names = ["plain", "recorder", "recorder again", "or_instrument", *peers]
+        workers = {name: client(name, url, options.peers) for name in names}
         taken: dict[str, list[list[float]]] = {name: [] for name in names}
         for worker in workers.values():
             worker.wait_ready()
@@ -101,16 +119,25 @@ def compare(options: argparse.Namespace) -> list[Row]:
     return [row for name in taken for row in rows_of(name, taken)]
 
 
+def client(name: str, url: str, peers: Path | None) -> Worker:
+    """Start the process of one client."""
+    arguments = ("streams.py", "--client", name, "--url", url)
+    if name in PEERS and peers:
+        return Worker(*arguments, python=str(python_of(peers, name)), **CONTENT_OFF)
+    return Worker(*arguments)
+
+
 def rows_of(name: str, taken: dict[str, list[list[float]]]) -> list[Row]:
     """Return the rows of one client."""
     rows = []
-    for column, measure in enumerate(("chunks per second", "chunks per CPU second")):
-        speeds, plain = ([round_[column] for round_ in taken[client]] for client in (name, "plain"))
-        speed, ratio = median(speeds), median(map(truediv, speeds, plain))
+    for column, (measure, unit) in enumerate(MEASURES.items()):
+        mine, theirs = ([round_[column] for round_ in taken[who]] for who in (name, "recorder"))
+        ratios = sorted(map(truediv, mine, theirs))
         judged = name == "or_instrument" and column == 0
-        target, met = (f">= {TARGET}", ratio >= TARGET) if judged else ("", None)
-        rows.append(Row(name, measure, speed, "/s", ratio, target, met))
-    return [*rows, Row(name, "spans a round", taken[name][-1][2], "")]
+        target, met = (f">= {TARGET}", median(ratios) >= TARGET) if judged else ("", None)
+        spread = f"{ratios[len(ratios) // 4]:.2f}-{ratios[-1 - len(ratios) // 4]:.2f}"
+        rows.append(Row(name, measure, median(mine), unit, median(ratios), target, met, spread))
+    return [*rows, Row(name, "spans a round", taken[name][-1][-1], "")]
 
 
 def main() -> None:
@@ -119,7 +146,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=20, help="of each stream (default 20)")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between chunks (default 0.05)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each client (default 7)")
-    parser.add_argument("--control", action="store_true", help="a second plain client, to show the noise")
+    parser.add_argument("--peers", type=Path, help="where overhead.py --make-peers put the other plugins")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", help=argparse.SUPPRESS)
@@ -132,7 +159,7 @@ def main() -> None:
     else:
         rows = compare(options)
         show(f"{options.streams:,} concurrent streams of {options.chunks} chunks, {options.rounds} rounds", rows)
-        save(options.json, rows, openai=openai.__version__)
+        save(options.json, rows)
 
 
 if __name__ == "__main__":
