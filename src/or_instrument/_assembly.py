@@ -70,9 +70,8 @@ class Assembly:
             ours.append(spans)
         if settings.metrics and not _sdk_disabled():
             ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
-        if settings.ledger is not None:
-            ours.append(ledger_at(settings.ledger))
-        if ours:
+        ledger = None if settings.ledger is None else ledger_at(settings.ledger)
+        if ours or ledger:
             ours.append(EXIT.note)
         self.patch = OpenAIPatch(
             Observer(
@@ -84,6 +83,7 @@ class Assembly:
                 look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
                 amend=_amend(settings, estimate),
                 recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
+                keyed=None if ledger is None else ledger.keyed,
             ),
             Additions(inject_usage=settings.inject_usage, propagate=settings.broadcast == "propagate"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
 from or_instrument._money.journal import Journal
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
+from or_instrument._openrouter.headers import api_key
 from or_instrument.testing import Answer, FakeOpenRouter
 
 NOON_NS = 1_795_694_400_123_456_789  # 2026-11-26T12:00:00.123456789Z
@@ -239,6 +241,59 @@ def test_the_client_s_calls_are_written(
     assert sum(Decimal(row["spend"] or 0) for row in told) == fake.spend_usd
     assert [row["outcome"] for row in told] == ["complete", "closed", "error"]
     assert {row["attributes"] for row in told} == {'{"tenant":"acme"}'}
+
+
+def test_the_key_of_a_call_is_there_as_its_hash(
+    path: Path, instrumented: Callable[..., Telemetry], client: openai.OpenAI
+) -> None:
+    """Of the key that was sent, as OpenRouter hashes it: streams, look-ups, and keys that only one call has."""
+    instrumented(ledger=path, lookup="missing")
+    asked: Any = {"model": "a/model", "messages": []}
+    client.chat.completions.create(**asked)
+    client.chat.completions.create(**asked, extra_headers={"Authorization": "Bearer sk-or-another"})
+    with client.chat.completions.create(**asked, stream=True) as stream:
+        next(iter(stream))
+    with client.with_options(api_key="sk-or-third").chat.completions.with_streaming_response.create(**asked) as raw:
+        raw.read()
+    assert or_instrument.flush()
+    told = [row["api_key_hash"] for row in rows(path)]
+    keys = ("sk-or-test", "sk-or-another", "sk-or-test", "sk-or-third")
+    assert told == [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    assert rows(path)[2]["source"] == "generation"
+    assert b"sk-or-" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"authorization": "Bearer k"}, "k"),
+        ({"authorization": "bearer  k "}, "k"),
+        ({"x-api-key": "k"}, "k"),
+        ({"authorization": "Basic k", "x-api-key": "x"}, "x"),
+        ({"authorization": "Bearer "}, None),
+        ({"authorization": "k"}, None),
+        ({}, None),
+    ],
+)
+def test_a_key_is_found_where_clients_send_it(headers: dict[str, str], key: str | None) -> None:
+    """As a bearer, or in the header of Anthropic's clients; nothing else is taken for one."""
+    assert api_key(headers) == key
+
+
+def test_a_job_is_one_row_whoever_asks_after_it(path: Path) -> None:
+    """Two processes that see the cost of the same job write the same row; another job is another."""
+    job = call(request=call().request._replace(operation="batches"), reply=call().reply._replace(id="batch-1"))
+    other = job._replace(reply=job.reply._replace(id="batch-2"))
+    Journal(str(path)).write([entry_of(job, 1), entry_of(job._replace(id=9), 2), entry_of(other, 2)])
+    assert len(rows(path)) == 2
+    assert {row["process"] for row in rows(path)} == {0}
+
+
+def test_the_client_is_named(path: Path) -> None:
+    """Through which a call was seen."""
+    seen = call(request=call().request._replace(parameters={"openrouter.client": "httpx"}))
+    Journal(str(path)).write([entry_of(seen, 1)])
+    assert rows(path)[0]["client"] == "httpx"
 
 
 def test_nothing_of_what_was_said_is_in_the_file(path: Path, ledger: Ledger) -> None:

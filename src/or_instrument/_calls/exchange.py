@@ -10,18 +10,24 @@ from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.events import parse_json
 from or_instrument._openrouter.failure import failure_of_exception
-from or_instrument._openrouter.headers import read_headers
+from or_instrument._openrouter.headers import Named, read_headers
 from or_instrument._openrouter.values import get
 
 
 class Exchange:
     """One flight and its answer, a response in the manner of httpx; none of its methods raises."""
 
-    __slots__ = ("_flight", "_look_inside", "is_awaited")
+    __slots__ = ("_flight", "_look_inside", "_see_sent", "is_awaited")
 
-    def __init__(self, flight: Flight, look_inside: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        flight: Flight,
+        look_inside: Callable[[Any], Any] | None = None,
+        see_sent: Callable[[Named], object] | None = None,
+    ) -> None:
         self._flight = flight
         self._look_inside = look_inside
+        self._see_sent = see_sent
         self.is_awaited = True
         """Until the response is there, or something was raised."""
 
@@ -31,6 +37,7 @@ class Exchange:
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
+            self.sent(response)
             flight.reader.headers = read_headers(response.status_code, response.headers)
             body = body_of(response)
             if body is None:
@@ -39,6 +46,16 @@ class Exchange:
                 flight.answered(body)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
+
+    def sent(self, response: Any) -> None:
+        """See with which headers the request of a response was sent."""
+        if self._see_sent is None:
+            return
+        try:
+            request = getattr(response, "request_info", None) or response.request
+            self._see_sent(request.headers)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("seeing what was sent", exc)
 
     def returned(self) -> None:
         """See that the call is over; a client may have answered it without any response."""

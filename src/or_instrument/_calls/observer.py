@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
@@ -13,9 +13,20 @@ from or_instrument._calls.flight import Collector, Flight, abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
+from or_instrument._openrouter.headers import Named
 from or_instrument._openrouter.hosts import URL, Endpoint, Hosts
 from or_instrument._openrouter.request import describe
 from or_instrument._records import Call, Request, Sink
+
+
+class KeyedSink(Protocol):
+    """A sink of one call, which is also told the headers that the call was sent with."""
+
+    def sent(self, headers: Named, /) -> None:
+        """Take the headers."""
+
+    def __call__(self, call: Call, /) -> None:
+        """Take the call."""
 
 
 class Observer:
@@ -35,6 +46,7 @@ class Observer:
         look_inside: Callable[[Context], Context] | None = None,
         amend: Callable[[Call], Call] | None = None,
         recovery: Callable[[Callable[[], Any], Sequence[Sink]], Sink] | None = None,
+        keyed: Callable[[], KeyedSink] | None = None,
     ) -> None:
         self._hosts = hosts
         self._sinks = sinks
@@ -44,10 +56,11 @@ class Observer:
         self._look_inside = look_inside
         self._amend = amend
         self._recovery = recovery
+        self._keyed = keyed
 
     def is_idle(self) -> bool:
         """Return whether there is nobody to tell of a call, or whether the user wants none recorded."""
-        return (not self._sinks and not TRACKERS.get()) or self._is_suppressed(get_current())
+        return (not self._sinks and self._keyed is None and not TRACKERS.get()) or self._is_suppressed(get_current())
 
     def endpoint(self, url: URL) -> Endpoint | None:
         """Return where a URL leads, `None` where its calls are not recorded."""
@@ -67,7 +80,8 @@ class Observer:
         `whom` says whom to ask about the call afterwards. Raises `BudgetExceeded` where the code around the call has
         asked for it.
         """
-        sinks = self._sinks_for(endpoint, whom)
+        keyed = None if self._keyed is None else self._keyed()
+        sinks = self._sinks_for(endpoint, whom, self._sinks if keyed is None else (keyed, *self._sinks))
         request = describe(endpoint, operation, body, stream, ATTRIBUTES.get())
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
@@ -77,7 +91,7 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return flight, Exchange(flight, self._look_inside), context
+        return flight, Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context
 
     def _context(self, request: Request, started_ns: int) -> Context:
         if self._open_span is None:
@@ -89,16 +103,16 @@ class Observer:
             # The span that is current now is the user's: nothing of the call must be written on it.
             return set_span_in_context(INVALID_SPAN)
 
-    def _sinks_for(self, endpoint: Endpoint, whom: Callable[[], Any]) -> Sequence[Sink]:
+    def _sinks_for(self, endpoint: Endpoint, whom: Callable[[], Any], sinks: Sequence[Sink]) -> Sequence[Sink]:
         trackers = TRACKERS.get()
         if not endpoint.is_named or not (trackers or self._recovery is not None):
-            return self._sinks
-        sinks = self._with_trackers(trackers) if trackers else self._sinks
+            return sinks
+        sinks = self._with_trackers(trackers, sinks) if trackers else sinks
         return sinks if self._recovery is None else (*sinks, self._recovery(whom, sinks))
 
-    def _with_trackers(self, trackers: Sequence[Tracker]) -> Sequence[Sink]:
+    def _with_trackers(self, trackers: Sequence[Tracker], sinks: Sequence[Sink]) -> Sequence[Sink]:
         once = dict.fromkeys(trackers)
         for tracker in once:
             tracker.check_budget()
         # One that counts the whole process may be entered too, for its limit.
-        return (*self._sinks, *(tracker for tracker in once if tracker not in self._sinks))
+        return (*sinks, *(tracker for tracker in once if tracker not in sinks))

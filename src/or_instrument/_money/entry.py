@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from or_instrument._money.totals import text_of, usd_text
 from or_instrument._records import Call, Usage, exact
 
+_CLIENT: Final = "openrouter.client"
+_JOBS: Final = frozenset(("batches", "videos"))
+_OF_ALL: Final = 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _PLACES: Final = 24
 _DIGITS: Final = 6
@@ -90,13 +94,15 @@ class Entry(NamedTuple):
 def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry:
     """Return the row of a call that was made in a process; that of a look-up is the row which it recovers."""
     request, reply = call.request, call.reply
+    client = request.parameters.get(_CLIENT)
+    owner, number = _key(call, process)
     return Entry(
-        process,
-        call.id if call.recovers is None else call.recovers,
+        owner,
+        number,
         utc(call.started_ns),
         utc(call.started_ns + round(call.duration_s * 1e9)),
         request.host,
-        None,
+        client if isinstance(client, str) else None,
         api_key_hash,
         call.generation_id,
         request.operation,
@@ -109,6 +115,14 @@ def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry
         *bill_of(call.usage),
         _json({_whole(name): _whole(text_of(value)) for name, value in request.attributes.items()}),
     )
+
+
+def _key(call: Call, process: int) -> tuple[int, int]:
+    # Any process may ask after a job, and see its cost: the row is the job's.
+    if call.request.operation in _JOBS and call.reply.id is not None:
+        job = f"{call.request.host}/{call.request.operation}/{call.reply.id}"
+        return _OF_ALL, int.from_bytes(sha256(job.encode("utf-8", "replace")).digest()[:8], "big") >> 1
+    return process, call.id if call.recovers is None else call.recovers
 
 
 def bill_of(usage: Usage | None) -> Bill:

@@ -10,7 +10,7 @@ from typing import Final
 from or_instrument._money.entry import Entry, encoded
 from or_instrument._money.schema import open_ledger
 
-_MADE_WITH_THE_CALL: Final = ("process", "call", "started_at", "ended_at", "attributes")
+_MADE_WITH_THE_CALL: Final = ("process", "call", "started_at", "ended_at", "api_key_hash", "attributes")
 """What a look-up does not change in the row that it recovers."""
 _WRITE: Final = f"""
     INSERT INTO calls ({", ".join(Entry._fields)})

@@ -14,17 +14,19 @@ import sqlite3
 import threading
 import time
 from collections import deque
+from hashlib import sha256
 from typing import Final
 
 from or_instrument._calls.worker import PerProcess, Worker
 from or_instrument._money.entry import Entry, entry_of, utc
 from or_instrument._money.journal import Journal
 from or_instrument._money.schema import NotALedgerError
+from or_instrument._openrouter.headers import Named, api_key
 from or_instrument._records import Call
 
 _log = logging.getLogger("or_instrument")
 _CAPACITY: Final = 10_000
-_BATCH: Final = 200
+_BATCH: Final = 100
 _GATHER_S: Final = 0.03
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 1.0
@@ -98,6 +100,10 @@ class Ledger:
         if self._worker.start():
             self._worker.wake()
 
+    def keyed(self) -> KeyedSink:
+        """Return the sink of one call, which is told the key that the call is sent with."""
+        return KeyedSink(self)
+
     def flush(self, timeout_s: float = _FLUSH_S) -> bool:
         """Write what waits now; return whether all of it is in the file. Waits at most about `timeout_s` seconds."""
         books, deadline = self._books.made, time.monotonic() + timeout_s
@@ -134,6 +140,8 @@ class Ledger:
             if done is None:
                 return books.pause_s
             written = done
+            # Between two statements it is the other greenlets' turn.
+            time.sleep(0)
         return None
 
     def _write(self, books: _Books, deadline: float) -> int | None:
@@ -166,6 +174,26 @@ class Ledger:
             exc,
             _CAPACITY,
         )
+
+
+class KeyedSink:
+    """The ledger, as a sink of one call. It keeps the hash of the call's key, and the key nowhere."""
+
+    __slots__ = ("_hash", "_ledger")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._hash: str | None = None
+
+    def sent(self, headers: Named) -> None:
+        """Take the headers that the call was sent with; its names are asked for in lower case."""
+        key = api_key(headers)
+        if key is not None:
+            self._hash = sha256(key.encode("utf-8", "replace")).hexdigest()
+
+    def __call__(self, call: Call) -> None:
+        """Have the call written."""
+        self._ledger(call, self._hash)
 
 
 _ledgers: Final[dict[str, Ledger]] = {}

@@ -62,7 +62,8 @@ def sums_of(ledger: sqlite3.Connection, scope: Scope) -> dict[Place, Side]:
 
 def keys_of(ledger: sqlite3.Connection, scope: Scope) -> list[str | None]:
     """Return the hashes of the keys that calls were made with; `None` is among them where one is not known."""
-    return [key for (key,) in ledger.execute(f"SELECT DISTINCT api_key_hash FROM calls WHERE {WHERE}", scope._asdict())]  # noqa: S608
+    question = f"SELECT DISTINCT api_key_hash FROM calls WHERE {WHERE} AND {_WAS_SERVED}"  # noqa: S608
+    return [key for (key,) in ledger.execute(question, scope._asdict())]
 
 
 def begin_of(ledger: sqlite3.Connection) -> str | None:

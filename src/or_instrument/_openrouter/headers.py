@@ -12,8 +12,11 @@ _CACHE_AGE: Final = "x-openrouter-cache-age"
 _CACHE_TTL: Final = "x-openrouter-cache-ttl"
 
 
-class _Named(Protocol):
-    def get(self, name: str, /) -> str | None: ...
+class Named(Protocol):
+    """Headers of any client."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the value of a header, `None` where there is none."""
 
 
 class Headers(NamedTuple):
@@ -29,10 +32,18 @@ class Headers(NamedTuple):
 NO_HEADERS: Final = Headers()
 
 
-def read_headers(status_code: int, headers: _Named) -> Headers:
+def read_headers(status_code: int, headers: Named) -> Headers:
     """Return what a response's status and headers say; the names are asked for in lower case."""
     generation_id, cache_status = label(headers.get(_GENERATION_ID)), label(headers.get(_CACHE_STATUS))
     if cache_status is None:
         return Headers(generation_id, None, status_code)
     age, ttl = seconds(headers.get(_CACHE_AGE)), seconds(headers.get(_CACHE_TTL))
     return Headers(generation_id, cache_status, status_code, age, ttl)
+
+
+def api_key(headers: Named) -> str | None:
+    """Return the key that a request's headers carry, `None` where they carry none."""
+    scheme, _, key = (headers.get("authorization") or "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return headers.get("x-api-key") or None
