@@ -126,8 +126,8 @@ async def test_closes_when_raising(fake: FakeOpenRouter, client: openai.OpenAI, 
         list(stream)
     with pytest.raises(openai.APIError):
         [chunk async for chunk in astream]
-    assert stream.response.is_closed is _sdk.closes_when_raising(openai.Stream)
-    assert astream.response.is_closed is _sdk.closes_when_raising(openai.AsyncStream)
+    assert stream.response.is_closed is _sdk.closes_when_raising()
+    assert astream.response.is_closed is _sdk.closes_when_raising()
 
 
 async def test_the_response_takes_hooks(client: openai.OpenAI, aclient: openai.AsyncOpenAI) -> None:

@@ -6,7 +6,6 @@ Every `create`, `parse`, stream and raw call of the SDK goes through `request`, 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -79,7 +78,7 @@ class OpenAIPatch:
         if problem:
             _log.warning("%s; supported: %s. Nothing is recorded.", problem, openai_sdk.SUPPORTED)
             return
-        self._is_tapped = not openai_sdk.closes_when_raising(client.Stream)
+        self._is_tapped = not openai_sdk.closes_when_raising()
         for owner, request in ((client.OpenAI, self._request), (client.AsyncOpenAI, self._arequest)):
             self._wrappers.put_on(owner, "request", request)
             self._wrappers.put_on(owner, "_process_response", _process_response)
@@ -195,12 +194,11 @@ async def _aunrecorded(wrapped: Callable[..., Any], args: tuple[Any, ...], kwarg
 
 
 def _unsupported(client: ModuleType) -> str | None:
-    version = getattr(sys.modules.get("openai._version"), "__version__", "of unknown version")
-    numbers = re.match(r"(\d+)\.(\d+)", version)
-    if numbers is None or not _OLDEST <= tuple(map(int, numbers.groups())) < (_NEWEST_MAJOR + 1, 0):
-        return f"openai {version} was found"
+    said, version = openai_sdk.said_version(), openai_sdk.version()
+    if version is None or not _OLDEST <= version < (_NEWEST_MAJOR + 1, 0):
+        return f"openai {said} was found"
     for owner in ("OpenAI", "AsyncOpenAI"):
         for method in _METHODS:
             if not callable(getattr(getattr(client, owner, None), method, None)):
-                return f"openai {version} has no {owner}.{method}"
+                return f"openai {said} has no {owner}.{method}"
     return None

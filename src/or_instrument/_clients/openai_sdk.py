@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from or_instrument._openrouter.hosts import URL
 
 SUPPORTED: Final = "openai>=1.40,<4"
+_CLOSES_SINCE: Final = (2, 9)
 _NO_BODY: Final[Mapping[str, object]] = {}
 
 
@@ -61,10 +64,20 @@ def _copied(options: FinalRequestOptions, extra_json: Mapping[str, object]) -> F
     return copied
 
 
-def closes_when_raising(stream_class: Any) -> bool:
-    """Return whether the SDK's streams close their response whatever ends them; those before 2.9 or so do not."""
-    names: tuple[str, ...] = stream_class.__stream__.__code__.co_names
-    return "close" in names or "aclose" in names
+def said_version() -> str:
+    """Return the version of the imported SDK as it says it."""
+    return getattr(sys.modules.get("openai._version"), "__version__", "of unknown version")
+
+
+def version() -> tuple[int, int] | None:
+    """Return the major and minor version of the imported SDK, `None` where it says none."""
+    numbers = re.match(r"(\d+)\.(\d+)", said_version())
+    return None if numbers is None else (int(numbers[1]), int(numbers[2]))
+
+
+def closes_when_raising() -> bool:
+    """Return whether the SDK's streams close their response whatever ends them; those before 2.9 do not."""
+    return (version() or (0, 0)) >= _CLOSES_SINCE
 
 
 def replace_iterator(stream: Any, tapped: Any) -> None:
