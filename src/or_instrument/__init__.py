@@ -11,7 +11,7 @@ from importlib import import_module as _import_module
 
 from or_instrument._calls.scope import attributes
 from or_instrument._errors import BudgetExceeded, ConfigError, LookupFailed
-from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
+from or_instrument._records import Attempt, Call, Content, Failure, Reply, Request, Routing, Stage, Usage
 from or_instrument._version import __version__
 
 if _typing.TYPE_CHECKING:
@@ -31,6 +31,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "AccountGauges",
+    "Attempt",
     "BudgetExceeded",
     "Call",
     "ConfigError",
@@ -44,6 +45,8 @@ __all__ = [
     "OpenRouterInstrumentor",
     "Reply",
     "Request",
+    "Routing",
+    "Stage",
     "Usage",
     "__version__",
     "afetch_credits",

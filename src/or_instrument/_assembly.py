@@ -85,7 +85,11 @@ class Assembly:
                 recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
                 keyed=None if ledger is None else ledger.keyed,
             ),
-            Additions(inject_usage=settings.inject_usage, propagate=settings.broadcast == "propagate"),
+            Additions(
+                inject_usage=settings.inject_usage,
+                propagate=settings.broadcast == "propagate",
+                router_metadata=settings.router_metadata,
+            ),
         )
 
     def install(self) -> None:

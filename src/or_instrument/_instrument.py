@@ -45,6 +45,7 @@ def instrument(
     inject_usage: bool | None = None,
     spans: SpansWord | None = None,
     metrics: bool | None = None,
+    router_metadata: bool | None = None,
     content: ContentWord | None = None,
     content_limit: int | None = None,
     redact: Redact | None = None,
@@ -77,6 +78,9 @@ def instrument(
         spans: `own`; `enrich` to write onto the span that another instrumentation makes of the same call, and make one
             only for a billed call that has none to write on; or `off`. Default `own`; variable `OR_INSTRUMENT_SPANS`.
         metrics: whether metrics are recorded. Default true; variable `OR_INSTRUMENT_METRICS`.
+        router_metadata: whether OpenRouter is asked, by one header of chat and text completions, to tell how it routed
+            a call: see `Call.routing`. A header of your own wins. Default false; variable
+            `OR_INSTRUMENT_ROUTER_METADATA`.
         content: whether prompts and completions are captured, and where they go: `NO_CONTENT`, `SPAN_ONLY`,
             `EVENT_ONLY` or `SPAN_AND_EVENT`; `Call.content` has them too. Default `NO_CONTENT`; variable
             `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
@@ -115,6 +119,7 @@ def instrument(
         "inject_usage": inject_usage,
         "spans": spans,
         "metrics": metrics,
+        "router_metadata": router_metadata,
         "content": content,
         "content_limit": content_limit,
         "metric_attributes": metric_attributes,

@@ -155,6 +155,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "inject_usage": Option("OR_INSTRUMENT_INJECT_USAGE", switch, SWITCH_WORDS),
     "spans": _one_of("OR_INSTRUMENT_SPANS", SpansWord),
     "metrics": Option("OR_INSTRUMENT_METRICS", switch, SWITCH_WORDS),
+    "router_metadata": Option("OR_INSTRUMENT_ROUTER_METADATA", switch, SWITCH_WORDS),
     "content": _one_of("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", ContentWord),
     "content_limit": Option(
         "OR_INSTRUMENT_CONTENT_LIMIT",

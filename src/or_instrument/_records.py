@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal
+from functools import reduce
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from or_instrument._field_docs import with_field_docs
@@ -125,6 +126,60 @@ class Failure(NamedTuple):
 
 
 @with_field_docs
+class Attempt(NamedTuple):
+    """One provider that OpenRouter has tried for a call."""
+
+    provider: str | None = None
+    """Its name."""
+    model: str | None = None
+    """The model that it was asked for."""
+    status: int | None = None
+    """The HTTP status that it answered with."""
+
+
+@with_field_docs
+class Stage(NamedTuple):
+    """What OpenRouter did besides inference: a plugin, a guardrail, server tools."""
+
+    type: str | None = None
+    """`plugin`, `guardrail`, `server_tools`, ..."""
+    name: str | None = None
+    """Its name, such as `web`."""
+    cost_usd: float | None = None
+    """USD, where it was charged for."""
+
+
+@with_field_docs
+class Routing(NamedTuple):
+    """How OpenRouter routed a call, where it was asked to tell. `None` is "not told"."""
+
+    requested: str | None = None
+    """The model as OpenRouter understood it."""
+    strategy: str | None = None
+    """`direct`, `auto`, `fallback`, ..."""
+    region: str | None = None
+    """Where it was routed."""
+    attempt: int | None = None
+    """Which attempt answered, from 1; 0 where no provider was reached."""
+    attempts: tuple[Attempt, ...] = ()
+    """All of them, the first one first."""
+    pipeline: tuple[Stage, ...] = ()
+    """What was done besides inference."""
+    provider: str | None = None
+    """The provider that was selected."""
+    is_byok: bool | None = None
+    """Whether a key of the user's own was used."""
+    generation_time_s: float | None = None
+    """Seconds, from OpenRouter's own request to the end of the provider's answer."""
+
+    @property
+    def pipeline_cost(self) -> float | None:
+        """USD charged for the stages of the pipeline; `None` where none told a cost."""
+        costs = [exact(stage.cost_usd) for stage in self.pipeline if stage.cost_usd is not None]
+        return float(reduce(add, costs)) if costs else None
+
+
+@with_field_docs
 class Reply(NamedTuple):
     """What was answered, without its content."""
 
@@ -133,7 +188,7 @@ class Reply(NamedTuple):
     model: str | None = None
     """The model that answered."""
     provider: str | None = None
-    """The provider that served it, as OpenRouter names it."""
+    """The provider that served it, as OpenRouter names it; Responses name it in their routing alone."""
     finish_reasons: tuple[str, ...] = ()
     """Why it ended, one a choice."""
     native_finish_reasons: tuple[str, ...] = ()
@@ -154,6 +209,8 @@ class Reply(NamedTuple):
     """Seconds, the age of an answer from OpenRouter's response cache: the `X-OpenRouter-Cache-Age` header."""
     cache_ttl_s: float | None = None
     """Seconds that the cache keeps it: the `X-OpenRouter-Cache-TTL` header."""
+    routing: Routing | None = None
+    """How OpenRouter routed the call: its `openrouter_metadata`, which has to be asked for."""
 
 
 @with_field_docs
@@ -212,6 +269,11 @@ class Call(NamedTuple):
     def failure(self) -> Failure | None:
         """The reply's failure."""
         return self.reply.failure
+
+    @property
+    def routing(self) -> Routing | None:
+        """How OpenRouter routed the call, where it was asked to tell."""
+        return self.reply.routing
 
     @property
     def generation_id(self) -> str | None:

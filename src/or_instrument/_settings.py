@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     inject_usage: bool = True
     spans: str = "own"
     metrics: bool = True
+    router_metadata: bool = False
     content: str = "no_content"
     content_limit: int = 60_000
     metric_attributes: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ def _fresh_log() -> Iterator[None]:
     ("broken", "recorded"),
     [
         ("or_instrument._calls.observer.describe", 0),
-        ("or_instrument._clients.openai_sdk.with_extra_json", 1),
+        ("or_instrument._clients.openai_sdk.with_changes", 1),
         ("or_instrument._calls.exchange.read_headers", 1),
         ("or_instrument._calls.reader.parse_body", 1),
         ("or_instrument._openrouter.fold.Fold.reply", 1),

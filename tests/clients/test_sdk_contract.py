@@ -49,7 +49,7 @@ def test_options_of(asked: Callable[..., Any]) -> None:
     assert (options.method.lower(), options.url, kwargs["stream"]) == ("post", "/chat/completions", True)
     assert _sdk.options_of(("cast", options), {}) is _sdk.options_of((), {"options": options}) is options
     for given in ((args, kwargs), ((), {"options": options})):
-        sent = _sdk.options_of(*_sdk.with_extra_json(*given, {"usage": {}}))
+        sent = _sdk.options_of(*_sdk.with_changes(*given, {"extra_json": {"usage": {}}}))
         assert (sent.extra_json, sent.url, options.extra_json) == ({"usage": {}}, options.url, None)
 
 
@@ -162,5 +162,5 @@ def test_options_of_pydantic_1() -> None:
     pydantic_1 = pytest.importorskip("pydantic.v1")
     options = pydantic_1.create_model("Options", extra_json=(Any, None), url=(str, "/x"))()
 
-    made: Any = _sdk.options_of(*_sdk.with_extra_json((), {"options": options}, {"usage": {}}))
+    made: Any = _sdk.options_of(*_sdk.with_changes((), {"options": options}, {"extra_json": {"usage": {}}}))
     assert (made.extra_json, made.url, options.extra_json) == ({"usage": {}}, "/x", None)

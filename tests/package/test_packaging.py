@@ -16,7 +16,7 @@ import or_instrument
 
 PUBLIC = {
     *("instrument", "uninstrument", "is_instrumented", "flush", "attributes"),
-    *("Call", "Request", "Reply", "Usage", "Failure"),
+    *("Call", "Request", "Reply", "Usage", "Failure", "Routing", "Attempt", "Stage"),
     *("ConfigError", "LookupFailed", "BudgetExceeded", "__version__"),
 }
 

@@ -168,6 +168,14 @@ EVERYTHING: Final[Any] = {
     "service_tier": "priority",
     "speed": "fast",
 }
+ROUTED: Final = {
+    "strategy": "fallback",
+    "region": "us-east",
+    "attempt": 1,
+    "attempts": [{"provider": "Azure", "status": 200}],
+    "pipeline": [{"type": "plugin", "name": "web", "cost_usd": 0}],
+    "generation_time": 7,
+}
 CACHED: Final = {
     "X-OpenRouter-Cache-Status": "HIT",
     "X-OpenRouter-Cache-Age": "12",
@@ -178,7 +186,7 @@ CACHED: Final = {
 def make_calls(client: openai.OpenAI, fake: FakeOpenRouter) -> None:
     """Make calls that leave most of what there is."""
     fake.script(Answer(byok=True, cached_tokens=1), errors.rate_limit(2), Answer(), Answer(omit_usage=True), Answer())
-    fake.script(Answer(usage=EVERYTHING, headers=CACHED))
+    fake.script(Answer(usage=EVERYTHING, headers=CACHED, extra={"openrouter_metadata": ROUTED}))
     client.chat.completions.create(**CHAT)
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(**CHAT)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
-from or_instrument import Call, Failure, Reply, Request, Usage
+from or_instrument import Attempt, Call, Failure, Reply, Request, Routing, Stage, Usage
 from or_instrument._openrouter.broadcast import broadcast_span
 from or_instrument._telemetry.span import Spans, describe, recovered_attributes
 
@@ -176,6 +176,27 @@ def test_what_was_answered_is_on_the_span() -> None:
         "openrouter.cache.status": "HIT",
         "openrouter.cache.age": 12.0,
         "openrouter.cache.ttl": 300.0,
+    }
+
+
+def test_how_a_call_was_routed_is_on_the_span() -> None:
+    """Attempts with their status, and what else was done and charged for."""
+    routing = Routing(
+        strategy="fallback",
+        region="us-east",
+        attempt=2,
+        attempts=(Attempt("Azure", "acme/large", 429), Attempt("Acme AI", "acme/large", 200), Attempt("None")),
+        pipeline=(Stage("plugin", "web", 0.1), Stage("guardrail", None)),
+        generation_time_s=1.43,
+    )
+    assert Recorder().attributes(Reply(routing=routing)) == {
+        "openrouter.routing.strategy": "fallback",
+        "openrouter.routing.region": "us-east",
+        "openrouter.routing.attempt": 2,
+        "openrouter.routing.attempts": ("Azure 429", "Acme AI 200", "None"),
+        "openrouter.routing.pipeline": ("web", "guardrail"),
+        "openrouter.routing.pipeline_cost": 0.1,
+        "openrouter.routing.generation_time": 1.43,
     }
 
 

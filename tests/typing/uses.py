@@ -45,6 +45,7 @@ def right_options(words: Literal["own", "off"]) -> None:
     or_instrument.instrument(spans=words, exporter="otlp", lookup="missing", broadcast="link", backend="mlflow,phoenix")
     or_instrument.instrument(content="SPAN_AND_EVENT", content_limit=4096, redact=str.upper)
     or_instrument.instrument(content="span_and_event", inject_usage=False, metrics=False, estimate=True)
+    or_instrument.instrument(router_metadata=True)
 
 
 def wrong_options(word: str) -> None:

@@ -146,9 +146,9 @@ class OpenAIPatch:
             return None
         if endpoint.is_named and not options.files:
             try:
-                extra_json = self._additions.extra_json(operation, options, body, context)
-                if extra_json is not None:
-                    args, kwargs = openai_sdk.with_extra_json(args, kwargs, extra_json)
+                changes = self._additions.changes(client, operation, options, body, context)
+                if changes is not None:
+                    args, kwargs = openai_sdk.with_changes(args, kwargs, changes)
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("asking for usage", exc)
         return flight, exchange, context, args, kwargs

@@ -1,28 +1,42 @@
-"""What is sent besides the user's own body: the usage option, and our span's ids for OpenRouter's Broadcast."""
+"""What is sent besides the user's own: the usage option, our span's ids for OpenRouter's Broadcast, a header."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
 
+from or_instrument._clients.openai_sdk import headers_of
 from or_instrument._openrouter.broadcast import with_trace
 from or_instrument._openrouter.request import with_usage_option
+from or_instrument._openrouter.routing import HEADER, HEADERS
+
+_ROUTED: Final = frozenset(("chat", "text_completion"))
 
 
 class Additions:
     """What `instrument()` was asked to add."""
 
-    def __init__(self, *, inject_usage: bool, propagate: bool) -> None:
+    def __init__(self, *, inject_usage: bool, propagate: bool, router_metadata: bool = False) -> None:
         self._inject_usage = inject_usage
         self._propagate = propagate
+        self._router_metadata = router_metadata
 
-    def extra_json(
+    def changes(
+        self, client: Any, operation: str, options: Any, body: Mapping[str, object], context: Context
+    ) -> Mapping[str, object] | None:
+        """Return the fields of the options that a call is to be sent with, `None` where its own will do."""
+        extra = self._extra_json(operation, options, body, context)
+        headers = _with_header(client, options) if self._router_metadata and operation in _ROUTED else None
+        if headers is None:
+            return None if extra is None else {"extra_json": extra}
+        return {"headers": headers} if extra is None else {"extra_json": extra, "headers": headers}
+
+    def _extra_json(
         self, operation: str, options: Any, body: Mapping[str, object], context: Context
     ) -> Mapping[str, object] | None:
-        """Return the `extra_json` that a call is to be sent with, `None` where its own will do."""
         extra = with_usage_option(operation, options.json_data, options.extra_json) if self._inject_usage else None
         if not self._propagate or operation != "chat":
             return extra
@@ -31,3 +45,11 @@ class Additions:
             return extra
         so_far = options.extra_json if extra is None else extra
         return with_trace(body, so_far, span.trace_id, span.span_id) or extra
+
+
+def _with_header(client: Any, options: Any) -> Mapping[str, object] | None:
+    """Return the call's headers with the one that asks for routing metadata, `None` where the user has sent it."""
+    given = headers_of(client, options)
+    if any(name.lower() in HEADERS for headers in given for name in headers):
+        return None
+    return {**given[0], HEADER: "enabled"}

@@ -2,6 +2,7 @@
 
 - `OpenAI.request(cast_to, options, ...)` and its async twin: every call passes them, once over all its retries.
 - `_process_response(*, response, ...)` of both: `response` is the one that the SDK goes on with.
+- `_custom_headers` of both, and the HTTP client `_client`.
 - Of the options: `method`, `url`, `json_data`, `extra_json`, `files`, `headers`, and that they can be copied.
 - Of a `Stream` of a version that does not close its response when it raises: `_iterator`.
 """
@@ -39,28 +40,34 @@ def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
     return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
+def headers_of(client: Any, options: FinalRequestOptions) -> tuple[Mapping[str, object], ...]:
+    """Return the headers that the user has set: on the call (these first), on the client, on its HTTP client."""
+    own = options.headers if isinstance(options.headers, Mapping) else _NO_BODY
+    return own, client._custom_headers, client._client.headers
+
+
 def options_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinalRequestOptions:
     """Return the options among the arguments of the client's `request(cast_to, options, ...)`."""
     return args[1] if len(args) > 1 else kwargs["options"]  # type: ignore[no-any-return]
 
 
-def with_extra_json(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], extra_json: Mapping[str, object]
+def with_changes(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], changes: Mapping[str, object]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Return the same arguments with a copy of the options that sends more in the body."""
-    options = _copied(options_of(args, kwargs), extra_json)
+    """Return the same arguments with a copy of the options, some of whose fields are changed."""
+    options = _copied(options_of(args, kwargs), changes)
     if len(args) > 1:
         return (args[0], options, *args[2:]), kwargs
     return args, {**kwargs, "options": options}
 
 
-def _copied(options: FinalRequestOptions, extra_json: Mapping[str, object]) -> FinalRequestOptions:
+def _copied(options: FinalRequestOptions, changes: Mapping[str, object]) -> FinalRequestOptions:
     if not hasattr(options, "model_copy"):  # pydantic 1, with which the SDK runs too
-        return options.copy(update={"extra_json": extra_json})
+        return options.copy(update=dict(changes))
     # What `model_copy(update=...)` does, without its checks of names that are known to be fields.
     copied = options.__copy__()
-    copied.__dict__["extra_json"] = extra_json
-    copied.__pydantic_fields_set__.add("extra_json")
+    copied.__dict__.update(changes)
+    copied.__pydantic_fields_set__.update(changes)
     return copied
 
 

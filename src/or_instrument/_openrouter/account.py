@@ -76,6 +76,7 @@ def recovered_reply(reply: Reply, generation: Generation, *, broken_off: bool = 
         service_tier=reply.service_tier or generation.service_tier,
         usage=usage_of(generation, broken_off=broken_off),
         cache_status=reply.cache_status,
+        routing=reply.routing,
     )
 
 

@@ -7,9 +7,10 @@ from typing import Final
 
 from or_instrument._openrouter.failure import failure_of
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
+from or_instrument._openrouter.routing import METADATA, routing_of
 from or_instrument._openrouter.usage import merge, parse_usage
 from or_instrument._openrouter.values import fields, get, items, label
-from or_instrument._records import Failure, Reply, Usage
+from or_instrument._records import Failure, Reply, Routing, Usage
 
 _ERROR: Final = "error"
 _TIER: Final = "openrouter.usage.service_tier"
@@ -42,6 +43,7 @@ class Fold:
         "_native",
         "_provider",
         "_reasons",
+        "_routing",
         "_tier",
         "_usage",
         "is_ended",
@@ -53,6 +55,7 @@ class Fold:
         self._provider: str | None = None
         self._tier: str | None = None
         self._usage: Usage | None = None
+        self._routing: Routing | None = None
         self._error: object = None
         self._error_type: object = None
         self._failed = False
@@ -69,7 +72,10 @@ class Fold:
         tier, usage = self._tier, self._usage
         if tier is None and usage is not None and usage.details:
             tier = label(usage.details.get(_TIER))
-        return Reply(self._id, self._model, self._provider, reasons, native, tier, usage, failure, *headers)
+        provider, routing = self._provider, self._routing
+        if provider is None and routing is not None and failure is None:
+            provider = routing.provider
+        return Reply(self._id, self._model, provider, reasons, native, tier, usage, failure, *headers, routing)
 
     def failure(self) -> Failure | None:
         """Return the failure that was told of."""
@@ -82,8 +88,12 @@ class Fold:
         body = fields(chunk)
         if (kind := body.get("type")) is not None:
             self._see_event(kind, body)
+        routing = body.get(METADATA)
         if (inside := body.get("response")) is not None:
             body = fields(inside) or body
+            routing = body.get(METADATA) or routing
+        if routing is not None:
+            self._routing = routing_of(routing) or self._routing
         if (said := body.get("id")) is not None and said != self._id:
             self._id = label(said) or self._id
         if (said := body.get("model")) is not None and said != self._model:

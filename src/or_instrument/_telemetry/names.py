@@ -55,6 +55,16 @@ USAGE_ATTRIBUTES: Final = (
 )
 """In the order of the fields of `Usage`."""
 
+ROUTING_ATTRIBUTES: Final = (
+    "openrouter.routing.strategy",
+    "openrouter.routing.region",
+    "openrouter.routing.attempt",
+    "openrouter.routing.attempts",
+    "openrouter.routing.pipeline",
+    "openrouter.routing.pipeline_cost",
+    "openrouter.routing.generation_time",
+)
+
 FAILURE_ATTRIBUTES: Final = (
     ERROR_TYPE,
     "openrouter.error.code",

@@ -19,7 +19,7 @@ from opentelemetry.trace import (
 )
 
 from or_instrument._openrouter.broadcast import broadcast_span
-from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
+from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Routing, Usage
 from or_instrument._telemetry import names
 from or_instrument._telemetry.backends import Backend
 
@@ -175,7 +175,28 @@ def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, Att
         attributes[names.GENERATION_ID] = generation_id
     if usage is not None:
         _add_usage(attributes, usage)
+    if reply.routing is not None:
+        attributes.update(_routing_attributes(reply.routing))
     return attributes
+
+
+def _routing_attributes(routing: Routing) -> Mapping[str, AttributeValue]:
+    attempts = tuple(_words(attempt.provider, attempt.status) for attempt in routing.attempts)
+    pipeline = tuple(stage.name or stage.type or "" for stage in routing.pipeline)
+    told = (
+        routing.strategy,
+        routing.region,
+        routing.attempt,
+        attempts or None,
+        pipeline or None,
+        routing.pipeline_cost,
+        routing.generation_time_s,
+    )
+    return _named(names.ROUTING_ATTRIBUTES, told)
+
+
+def _words(*told: object) -> str:
+    return " ".join(str(word) for word in told if word is not None)
 
 
 def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:

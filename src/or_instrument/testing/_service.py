@@ -15,10 +15,11 @@ from ._account import generation_data, key_data, models_body
 from ._answer import Answer, JsonObject
 from ._bodies import bare_error
 from ._books import Charge, KeyBook, activity_rows, key_of, utc_day
-from ._exchange import ENDPOINTS, JOBS, Exchange, Kind, Received, make_exchange
+from ._exchange import ENDPOINTS, JOBS, Exchange, Kind, Received, asked_model, make_exchange
 from ._jobs import Job, job_list, job_object
 from ._money import Prices, number
 from ._reply import Reply, json_reply, make_reply
+from ._routing import with_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,6 +133,7 @@ class Service:
         if fields is None:
             return _refusal(errors.invalid_request("The body is neither a JSON object nor a form"))
         answer = self._scripted.popleft() if self._scripted else self.default
+        answer = with_metadata(kind, asked_model(fields), request.headers, answer)
         exchange = make_exchange(kind, fields, answer, self.prices, int(self.now()))
         if kind in JOBS and not answer.refused:
             return self._submit(exchange, request)
