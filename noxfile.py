@@ -137,6 +137,16 @@ def frameworks(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/clients/test_frameworks.py", *session.posargs)
 
 
+@nox.session(python="3.12")
+@nox.parametrize("server", ["mlflow", "arize-phoenix"])
+def backends(session: nox.Session, server: str) -> None:
+    """The reported cost in the real server of a backend: sent by OTLP, read back, and on its page."""
+    session.install(".[otlp]", *_BASE, server)
+    # Phoenix brings a plugin for pytest that warns at its import.
+    plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    session.run("pytest", "-q", "-p", "anyio", "tests/backends", *session.posargs, env=plugins)
+
+
 @nox.session(python="3.13")
 def coexist(session: nox.Session) -> None:
     """Other instrumentations of the same SDK, installed for real, in both orders."""

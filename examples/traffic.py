@@ -32,6 +32,10 @@ PRICES = {
 """USD per input token and per output token."""
 
 
+LABELS = ("tenant", "openrouter.client", "openrouter.response.service_tier")
+"""What the dashboard can group by, besides the labels that are always there."""
+
+
 class Step(NamedTuple):
     """One call: who makes it, which model it asks, what it gets."""
 
@@ -42,7 +46,7 @@ class Step(NamedTuple):
 
 
 ROUND = (
-    Step("acme", MINI, Answer(provider="OpenAI", prompt_tokens=420, completion_tokens=80)),
+    Step("acme", MINI, Answer(provider="OpenAI", service_tier="flex", prompt_tokens=420, completion_tokens=80)),
     Step("acme", MINI, Answer(provider="Azure", prompt_tokens=390, completion_tokens=70, delay_s=0.03)),
     Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1200, completion_tokens=300, byok=True)),
     Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1100, completion_tokens=250)),
@@ -104,7 +108,7 @@ def main() -> None:
     else:
         serve_metrics(args.port)
     told = or_instrument.CostTracker()
-    or_instrument.instrument(hosts=["127.0.0.1"], metric_attributes=["tenant"], sinks=[told])
+    or_instrument.instrument(hosts=["127.0.0.1"], metric_attributes=LABELS, sinks=[told])
     print("spent, billed: the service's books; told: without calls whose usage was left out, as on the dashboard")
     rounds = range(1, args.rounds + 1) if args.rounds else itertools.count(1)
     with (

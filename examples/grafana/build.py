@@ -123,6 +123,11 @@ def money() -> list[Builder[models.Panel]]:
             "USD billed to your credits by providers that your own key was used at within the day before.",
             query(q.byok_bypassed(BAR), "{{openrouter_provider_name}}"),
         ),
+        bars(
+            "By service tier",
+            "USD spent, by the tier that calls were served in; allow it with metric_attributes.",
+            query(q.spend(BAR, q.TIER), f"{{{{{q.TIER}}}}}"),
+        ),
         by_model(),
     ]
 
@@ -154,9 +159,14 @@ def health() -> list[Builder[models.Panel]]:
     first = q.ratio(q.grown(q.FIRST_CHUNK, BAR, "$by"), q.grown(q.STREAMS, BAR, "$by"))
     missing = query(q.grown(q.MISSING, BAR, q.REASON, only=q.UNKNOWN), f"{{{{{q.REASON}}}}}")
     return [
-        number("Calls", q.grown(q.CALLS, PERIOD), "Calls in the time chosen.", unit=PLAIN, decimals=0).span(8),
-        number("Calls that failed", q.error_share(PERIOD), "Part of all calls.", unit=SHARE, decimals=1).span(8),
-        number("Calls of unknown cost", q.unknown(PERIOD), "See below.", unit=PLAIN, decimals=0).span(8),
+        number("Calls", q.grown(q.CALLS, PERIOD), "Calls in the time chosen.", unit=PLAIN, decimals=0).span(6),
+        number("Calls that failed", q.error_share(PERIOD), "Part of all calls.", unit=SHARE, decimals=1).span(6),
+        number("Calls of unknown cost", q.unknown(PERIOD), "See below.", unit=PLAIN, decimals=0).span(6),
+        number(
+            "Unattributed",
+            q.unattributed(),
+            "USD that the key was charged and that no recorded call explains, where there is a ledger.",
+        ).span(6),
         points("Duration", "Mean seconds of a call.", query(seconds, GROUP), unit=SECONDS, decimals=2),
         durations(),
         points("Time to first chunk", "Mean seconds, streams only.", query(first, GROUP), unit=SECONDS, decimals=2),
@@ -185,7 +195,8 @@ def build() -> dashboard.Dashboard:
 
 
 def variables() -> list[Builder[models.VariableModel]]:
-    labels = "gen_ai_request_model,openrouter_provider_name,openrouter_usage_is_byok,job,gen_ai_operation_name"
+    labels = "gen_ai_request_model,openrouter_provider_name,openrouter_usage_is_byok,job,gen_ai_operation_name,"
+    labels += f"{q.CLIENT},{q.TIER}"
     return [
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         values_of("job", "Service", f"label_values({q.CALLS}, job)"),

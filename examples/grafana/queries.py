@@ -14,6 +14,9 @@ TOKENS = "gen_ai_client_token_usage_sum"
 CACHED = "openrouter_usage_cache_read_tokens_total"
 MISSING = "openrouter_usage_missing_total"
 CREDITS_LEFT = "openrouter_account_limit_remaining_USD"
+UNATTRIBUTED = "openrouter_account_unattributed_USD"
+CLIENT = "openrouter_client"
+TIER = "openrouter_response_service_tier"
 
 CHOSEN = 'job=~"$job",gen_ai_request_model=~"$model"'
 BYOK = 'openrouter_usage_is_byok="true"'
@@ -100,6 +103,11 @@ def error_share(window: str) -> str:
 def unknown(window: str) -> str:
     """Return how many calls ended without a known cost."""
     return or_zero(grown(MISSING, window, only=UNKNOWN), grown(CALLS, window))
+
+
+def unattributed() -> str:
+    """Return the USD that no recorded call explains of what a key was charged, which services may share."""
+    return f'max by (job) ({UNATTRIBUTED}{{job=~"$job"}})'
 
 
 def credits_left() -> str:

@@ -90,7 +90,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     provider = MeterProvider([exporter.PrometheusMetricReader()], shutdown_on_exit=False)
     calls: list[or_instrument.Call] = []
     or_instrument.instrument(
-        hosts=["127.0.0.1"], meter_provider=provider, sinks=[calls.append], metric_attributes=["tenant"]
+        hosts=["127.0.0.1"],
+        meter_provider=provider,
+        sinks=[calls.append],
+        metric_attributes=traffic.LABELS,
+        ledger=str(tmp_path_factory.mktemp("ledger") / "calls.db"),
     )
     server, thread = start_http_server(0, "127.0.0.1")
     with (
@@ -99,13 +103,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         or_instrument.observe_account(client, every_s=3600, meter_provider=provider) as account,
     ):
         fake.key_limit_usd = 12.5
+        account.refresh()
         traffic.make_round(client, fake)
         with running(tmp_path_factory.mktemp("prometheus"), JOB, server.server_port) as prometheus:
             prometheus.wait_until(lambda p: scraped(p) == len(calls))
             for _ in range(2):
                 traffic.make_round(client, fake)
-            or_instrument.uninstrument()
+            or_instrument.flush()
             account.refresh()
+            or_instrument.uninstrument()
             prometheus.wait_until(lambda p: scraped(p) == len(calls))
             prometheus.wait_until(lambda p: p.query(ACCOUNT)[by("job")(JOB)] == float(fake.charged_usd))
             yield World(fake, calls, prometheus)
@@ -224,6 +230,23 @@ def unknown(call: or_instrument.Call) -> str | None:
     return call.missing if call.missing != "rejected" else None
 
 
+def by_tier(world: World) -> dict[Labels, float]:
+    """Return the spend of each tier, of calls without one too."""
+    spend: dict[Labels, float] = defaultdict(float)
+    for call in world.calls:
+        if call.spend is not None:
+            tier = call.reply.service_tier
+            spend[by("openrouter_response_service_tier")(tier) if tier else frozenset()] += call.spend
+    return spend
+
+
+def charged(calls: list[or_instrument.Call]) -> Decimal:
+    """Return what OpenRouter charged for these calls, as far as they told."""
+    return sum(
+        (Decimal(str(call.usage.cost)) for call in calls if call.usage and call.usage.cost is not None), Decimal(0)
+    )
+
+
 def bypassed(world: World) -> dict[Labels, float]:
     """Return what was billed to credits by each provider that was billed to the user's own key too."""
     books = world.books("provider_name", "is_byok")
@@ -248,6 +271,8 @@ EXPECTED: dict[tuple[str, str], Expected] = {
         by(SERVED_BY)(*key): money(e) for key, e in w.books("provider_name").items()
     },
     ("Own key bypassed", "A"): bypassed,
+    ("By service tier", "A"): by_tier,
+    ("Unattributed", "A"): lambda w: {by("job")(JOB): float(w.fake.charged_usd - charged(w.calls))},
     ("By service, model and provider", "A"): in_rows(money),
     ("By service, model and provider", "B"): calls_in_rows,
     ("By service, model and provider", "C"): in_rows(lambda e: money(e) / len(e)),
