@@ -384,7 +384,8 @@ def test_a_tracker_shows_its_figures() -> None:
     cost(call(2, 0.2))
     cost(call(3, None))
     assert repr(cost) == (
-        "CostTracker(name='nightly', total_usd=Decimal('0.3'), calls=3, unknown=1, limit_usd=Decimal('5'))"
+        "CostTracker(name='nightly', total_usd=Decimal('0.3'), calls=3, unknown=1, lower_bound=0, "
+        "limit_usd=Decimal('5'))"
     )
 
 

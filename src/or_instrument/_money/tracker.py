@@ -99,7 +99,7 @@ class CostTracker:
         sum_ = self._totals.all
         return (
             f"CostTracker(name={self.name!r}, total_usd={sum_.usd!r}, calls={sum_.calls}, unknown={sum_.unknown}, "
-            f"limit_usd={self.limit_usd!r})"
+            f"lower_bound={sum_.lower_bound}, limit_usd={self.limit_usd!r})"
         )
 
     def __enter__(self) -> CostTracker:
