@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._calls.observer import Observer
-from or_instrument._clients.openai import OpenAIPatch
 from or_instrument._clients.openai_body import Additions
+from or_instrument._clients.seams import Seams
 from or_instrument._content.capture import Capture
 from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
@@ -73,7 +73,7 @@ class Assembly:
         ledger = None if settings.ledger is None else ledger_at(settings.ledger)
         if ours or ledger:
             ours.append(EXIT.note)
-        self.patch = OpenAIPatch(
+        self.patch = Seams(
             Observer(
                 Hosts(settings.hosts),
                 (*ours, *sinks),
@@ -90,6 +90,7 @@ class Assembly:
                 propagate=settings.broadcast == "propagate",
                 router_metadata=settings.router_metadata,
             ),
+            settings.clients,
         )
 
     def install(self) -> None:

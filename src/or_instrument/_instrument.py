@@ -42,6 +42,7 @@ def instrument(
     logger_provider: LoggerProvider | None = None,
     exporter: ExporterWord | None = None,
     hosts: Sequence[str] | str | None = None,
+    clients: Sequence[str] | str | None = None,
     inject_usage: bool | None = None,
     spans: SpansWord | None = None,
     metrics: bool | None = None,
@@ -59,10 +60,11 @@ def instrument(
     ledger: str | os.PathLike[str] | None = None,
     **unknown: NoReturn,
 ) -> None:
-    """Record every OpenRouter call that goes through the OpenAI SDK from now on, also of clients made before.
+    """Record every OpenRouter call of this process from now on, also of clients made before.
 
-    Call it before or after `import openai`; it imports the SDK in neither case. A second call does nothing, and warns
-    where its options differ. With `OR_INSTRUMENT_ENABLED=false` it does nothing at all.
+    That is: through the OpenAI SDK, and through whatever sends by httpx, httpx2, requests or aiohttp. Call it before or
+    after they are imported; it imports none of them. A second call does nothing, and warns where its options differ.
+    With `OR_INSTRUMENT_ENABLED=false` it does nothing at all.
 
     Args:
         tracer_provider: where spans go; the global provider by default, also where it is set later.
@@ -73,6 +75,9 @@ def instrument(
             `OR_INSTRUMENT_EXPORTER`.
         hosts: whose calls are recorded: host names, their subdomains included; `*` for every host, where the usage
             option is never added. Default `openrouter.ai`; variable `OR_INSTRUMENT_HOSTS`.
+        clients: through which clients calls are seen: `all`, or of `openai`, `httpx` (httpx2 too), `requests` and
+            `aiohttp` those that are named; through the last three, calls to the hosts that are named, and nothing of a
+            request is changed. Default `all`; variable `OR_INSTRUMENT_CLIENTS`.
         inject_usage: whether `"usage": {"include": true}` is added to the body. Default true; variable
             `OR_INSTRUMENT_INJECT_USAGE`.
         spans: `own`; `enrich` to write onto the span that another instrumentation makes of the same call, and make one
@@ -116,6 +121,7 @@ def instrument(
     given = {
         "exporter": exporter,
         "hosts": hosts,
+        "clients": clients,
         "inject_usage": inject_usage,
         "spans": spans,
         "metrics": metrics,

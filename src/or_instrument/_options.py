@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from or_instrument._clients.seams import CLIENTS
 from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER
 from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours
 
@@ -128,6 +129,13 @@ def _hosts(value: object) -> tuple[str, ...]:
     return hosts
 
 
+def _clients(value: object) -> tuple[str, ...]:
+    words = {word.lower() for word in _names(value)}
+    if not words or not words <= {_ALL, *CLIENTS}:
+        raise ValueError
+    return tuple(word for word in CLIENTS if word in words or _ALL in words)
+
+
 def _file(value: object) -> str:
     path = os.fsdecode(value) if isinstance(value, (str, os.PathLike)) else ""
     if not path.strip() or "\0" in path or os.path.isdir(path):  # noqa: PTH112 - a path object may refuse the text
@@ -142,6 +150,7 @@ def _file(value: object) -> str:
 _KEYS_ALLOWED: Final = (
     f"keys of attributes(...), a list or separated by commas; of our own names only {', '.join(LABELS_OF_OURS)}"
 )
+_ALL: Final = "all"
 SWITCH_WORDS: Final = "true or false"
 _BACKEND: Final = "OR_INSTRUMENT_BACKEND"
 _ALIASES_ALLOWED: Final = "names of span attributes that hold a number, a list or separated by commas"
@@ -151,6 +160,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
         "OR_INSTRUMENT_HOSTS",
         _hosts,
         "host names without scheme, port or path (a list, or separated by commas), or *",
+    ),
+    "clients": Option(
+        "OR_INSTRUMENT_CLIENTS",
+        _clients,
+        f"{_ALL}, or one or more of {', '.join(CLIENTS)}, a list or separated by commas",
     ),
     "inject_usage": Option("OR_INSTRUMENT_INJECT_USAGE", switch, SWITCH_WORDS),
     "spans": _one_of("OR_INSTRUMENT_SPANS", SpansWord),

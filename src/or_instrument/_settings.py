@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from or_instrument._clients.seams import CLIENTS
 from or_instrument._errors import ConfigError
 from or_instrument._options import ENABLED, OPTIONS, SWITCH_WORDS, Option, PartlyRefusedError, switch
 
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     estimate: bool = False
     ledger: str | None = None
     cost_aliases: tuple[str, ...] = ()
+    clients: tuple[str, ...] = CLIENTS
 
 
 def resolve(keywords: Mapping[str, object], environ: Mapping[str, str]) -> Settings:

@@ -294,3 +294,68 @@ def test_the_tier_inside_the_usage_counts_where_the_body_names_none() -> None:
     usage = {"service_tier": "standard", "cost": 1}
     assert fold([{"usage": usage}]).service_tier == "standard"
     assert fold([{"usage": usage, "service_tier": "flex"}]).service_tier == "flex"
+
+
+MESSAGE_EVENTS: list[dict[str, Any]] = [
+    {
+        "type": "message_start",
+        "message": {
+            "id": "gen-1",
+            "type": "message",
+            "model": "acme/large",
+            "provider": "Acme",
+            "usage": {"input_tokens": 5, "cache_read_input_tokens": 20, "output_tokens": 1},
+        },
+    },
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "max_tokens", "stop_sequence": None},
+        "usage": {"input_tokens": 5, "cache_read_input_tokens": 20, "output_tokens": 7, "cost": 0.25},
+    },
+    {"type": "message_stop"},
+]
+
+
+def test_a_message_stream_has_its_bill_in_message_delta() -> None:
+    """Who answers comes first, the whole usage and the stop reason next to last."""
+    reply = fold(MESSAGE_EVENTS)
+    assert (reply.id, reply.model, reply.provider) == ("gen-1", "acme/large", "Acme")
+    assert (reply.finish_reasons, reply.native_finish_reasons) == (("length",), ("max_tokens",))
+    assert reply.usage is not None
+    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.cost) == (25, 7, 0.25)
+
+
+def test_a_message_stream_that_is_cut_knows_its_input_only() -> None:
+    """The output that the first event counts is a placeholder."""
+    usage = fold(MESSAGE_EVENTS[:2]).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.cost) == (25, None, None)
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "pause_turn"),
+    ],
+)
+def test_the_stop_reason_of_a_message_is_told_in_the_words_of_the_convention(stop: str, reason: str) -> None:
+    """As it was sent it stands among the native ones."""
+    reply = fold([{"type": "message", "id": "gen-1", "stop_reason": stop}])
+    assert (reply.finish_reasons, reply.native_finish_reasons) == ((reason,), (stop,))
+
+
+def test_an_error_event_of_a_message_stream_is_a_failure() -> None:
+    """With OpenRouter's own type where it was sent, else Anthropic's."""
+    error = {"type": "overloaded_error", "message": "secret"}
+    failure = fold([*MESSAGE_EVENTS[:2], {"type": "error", "error": error}]).failure
+    assert failure is not None
+    assert failure.type == "overloaded_error"
+    failure = fold([{"type": "error", "error": {**error, "error_type": "provider_overloaded"}}]).failure
+    assert failure is not None
+    assert failure.type == "provider_overloaded"

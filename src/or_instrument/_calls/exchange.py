@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.events import parse_json
-from or_instrument._openrouter.failure import failure_of_exception
+from or_instrument._openrouter.failure import failure_of_exception, refusal_of
 from or_instrument._openrouter.headers import Named, read_headers
 from or_instrument._openrouter.values import get
+
+_REFUSED: Final = 400
 
 
 class Exchange:
@@ -33,17 +36,40 @@ class Exchange:
 
     def answered(self, response: Any) -> None:
         """See the response: one in memory ends the call, any other when it has been read, closed or dropped."""
+        try:
+            watch = partial(ResponseHooks, response)
+            self.came(response, response.status_code, response.headers, body_of(response), watch)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("observing a response", exc)
+
+    def came(
+        self,
+        response: object,
+        status_code: int,
+        headers: Any,
+        body: bytes | None,
+        watch: Callable[[Flight], object],
+        *,
+        ends: bool = True,
+    ) -> None:
+        """See a response of any kind by its parts; where its body is not in memory, `watch` has the flight see it.
+
+        A body in memory ends the call, unless it is left to whoever `ends` it.
+        """
         flight, self.is_awaited = self._flight, False
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
             self.sent(response)
-            flight.reader.headers = read_headers(response.status_code, response.headers)
-            body = body_of(response)
+            flight.reader.headers = read_headers(status_code, headers)
+            if status_code >= _REFUSED:
+                flight.reader.refusal = refusal_of(status_code, headers)
             if body is None:
-                ResponseHooks(response, flight)
-            else:
+                watch(flight)
+            elif ends:
                 flight.answered(body)
+            else:
+                flight.read_whole(body)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
@@ -63,14 +89,17 @@ class Exchange:
             self.is_awaited = False
             self._flight.finish("complete")
 
-    def raised(self, exc: BaseException) -> None:
-        """See an exception in flight; a cancelled call is one like any other."""
+    def raised(self, exc: BaseException, *, with_response: bool = True) -> None:
+        """See an exception in flight; a cancelled call is one like any other.
+
+        Not every client's exceptions have a response `with_response` that may be looked at without reading it.
+        """
         flight, self.is_awaited = self._flight, False
         if not flight.is_open:
             return
         try:
             error_type = None
-            response = getattr(exc, "response", None)
+            response = getattr(exc, "response", None) if with_response else None
             if response is not None:
                 error_type = self._refused(response)
             # A coroutine that is being destroyed may be so by the garbage collector.

@@ -99,12 +99,16 @@ class Flight:
         if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
 
-    def answered(self, body: bytes) -> None:
-        """End the call with an answer that is in memory."""
+    def read_whole(self, body: bytes) -> None:
+        """See an answer that is in memory."""
         self.last_read_at = perf_counter()
         self._shielded(self.reader.read, body)
         if self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
+
+    def answered(self, body: bytes) -> None:
+        """End the call with an answer that is in memory."""
+        self.read_whole(body)
         self.finish("complete")
 
     def finish(
@@ -160,6 +164,13 @@ class Flight:
         self._sinks = ()
         _live.pop(self.id, None)
 
+    def drop(self) -> None:
+        """Let go of a call that turned out to be part of another, with what watches its answer."""
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+        self.discard()
+
     def __del__(self) -> None:
         """Leave the recording of a dropped call to the reaper."""
         if self._open:
@@ -190,7 +201,8 @@ class Flight:
         if outcome in _LET_GO and self.reader.is_ended:
             # All of the answer had arrived, whether or not the user looked at each chunk.
             outcome = "complete"
-        if reply.failure is not None and outcome == "complete":
+        is_refused = self.reader.refusal is not None and outcome in _LET_GO
+        if is_refused or (reply.failure is not None and outcome == "complete"):
             outcome = "error"
         first = self.first_chunk_at
         return Call(
@@ -235,7 +247,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 def missing(reply: Reply, outcome: Outcome) -> str | None:
     """Return why the spend is unknown, `None` where it is known."""
     usage = reply.usage
-    if usage is None:
+    if usage is None or (usage.cost is None and outcome != "complete"):
         if outcome == "complete":
             return "no_usage"
         return "rejected" if reply.failure is not None and reply.failure.status_code else outcome

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
+from or_instrument._calls.delivery import deliver
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Collector, Flight, abandon_all
+from or_instrument._calls.once import Once
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.headers import Named
 from or_instrument._openrouter.hosts import URL, Endpoint, Hosts
-from or_instrument._openrouter.request import describe
+from or_instrument._openrouter.request import describe, is_job, job_of, operation_of, word_of
 from or_instrument._records import Call, Request, Sink
+
+_UNNAMED: Final = "call"
+Asked: TypeAlias = tuple[Mapping[str, object], bool]
+"""The JSON object that is sent, and whether a stream is asked for."""
+
+
+class Seen(NamedTuple):
+    """A call about to be sent: its flight, who sees its answer, and the context that is to be current around it."""
+
+    flight: Flight
+    exchange: Exchange
+    context: Context | None
 
 
 class KeyedSink(Protocol):
@@ -57,6 +71,7 @@ class Observer:
         self._amend = amend
         self._recovery = recovery
         self._keyed = keyed
+        self._jobs = Once()
 
     def is_idle(self) -> bool:
         """Return whether there is nobody to tell of a call, or whether the user wants none recorded."""
@@ -66,23 +81,40 @@ class Observer:
         """Return where a URL leads, `None` where its calls are not recorded."""
         return self._hosts.endpoint(url)
 
-    def open(
+    def named(self, scheme: str, host: str, port: int | None) -> Endpoint | None:
+        """Return where a URL with these parts leads, `None` where its host is none of those named."""
+        return self._hosts.named(scheme, host, port)
+
+    def see(
         self,
         endpoint: Endpoint,
-        operation: str,
-        body: Mapping[str, object],
+        method: str,
+        url: str,
+        asked: Callable[[], Asked],
         *,
-        stream: bool,
+        client: str,
         whom: Callable[[], Any],
-    ) -> tuple[Flight, Exchange, Context]:
-        """Return the opened call: its flight, who sees its answer, and the context that is to be current around it.
+    ) -> Seen | None:
+        """Return what a request opens, `None` where it is none that can cost anything.
 
-        `whom` says whom to ask about the call afterwards. Raises `BudgetExceeded` where the code around the call has
-        asked for it.
+        `method` is in upper case; `asked` says what is sent; `client` is the seam that sees it; `whom` says whom to ask
+        about the call afterwards. Raises `BudgetExceeded` where the code around the call has asked for it.
         """
+        attributes = ATTRIBUTES.get()
+        if method == "GET" and endpoint.is_named and (job := job_of(url)) is not None:
+            request = describe(endpoint, job[0], {}, stream=False, attributes=attributes, client=client)
+            return self._watch(request, {}, job=(endpoint.host, job[1]))
+        operation = operation_of(url) if method == "POST" else None
+        if operation is None and (method != "POST" or not endpoint.is_named or is_job(url)):
+            return None
+        body, stream = asked()
+        named = operation or word_of(url) or _UNNAMED
+        request = describe(endpoint, named, body, stream=stream, attributes=attributes, client=client)
+        return self._watch(request, body) if operation is None else self._open(endpoint, request, body, whom)
+
+    def _open(self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]) -> Seen:
         keyed = None if self._keyed is None else self._keyed()
         sinks = self._sinks_for(endpoint, whom, self._sinks if keyed is None else (keyed, *self._sinks))
-        request = describe(endpoint, operation, body, stream, ATTRIBUTES.get())
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
         try:
@@ -91,7 +123,29 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return flight, Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context
+        return Seen(flight, Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context)
+
+    def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Seen:
+        """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
+        around, trackers = get_current(), dict.fromkeys(TRACKERS.get())
+        keyed = None if self._keyed is None else self._keyed()
+        first = self._sinks if keyed is None else (keyed, *self._sinks)
+        sinks: Sequence[Sink] = (*first, *(tracker for tracker in trackers if tracker not in self._sinks))
+
+        def record(call: Call) -> None:
+            if call.usage is None or call.usage.cost is None or (job is not None and not self._jobs.is_first(job)):
+                return
+            token = attach(around)
+            try:
+                call = call._replace(context=self._context(request, call.started_ns))
+            finally:
+                detach(token)
+            deliver(call, sinks)
+
+        collector = None if self._capture is None else self._capture(body)
+        flight = Flight(request, (record,), None, collector)
+        REAPER.start(at_exit=abandon_all)
+        return Seen(flight, Exchange(flight, None, None if keyed is None else keyed.sent), None)
 
     def _context(self, request: Request, started_ns: int) -> Context:
         if self._open_span is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from or_instrument._openrouter.events import LIMIT, Excerpt, parse_body
+from or_instrument._openrouter.failure import with_refusal
 from or_instrument._openrouter.fold import Fold
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
 from or_instrument._openrouter.stream import Events, See
@@ -23,13 +24,15 @@ _EVENT_STARTS: Final = b":deir"
 class Reader:
     """Reads one answer."""
 
-    __slots__ = ("_fold", "_see", "_several", "headers", "kept")
+    __slots__ = ("_fold", "_see", "_several", "headers", "kept", "refusal")
 
     def __init__(self, *, several: bool = False, see: See | None = None) -> None:
         self._fold = Fold()
         self._several = several
         self._see = see
         self.headers: Headers = NO_HEADERS
+        self.refusal: Failure | None = None
+        """What the status of a refused request tells."""
         self.kept: Kept | None = None
         """What its bytes turned out to be; `None` until the first that is not blank."""
 
@@ -67,7 +70,10 @@ class Reader:
         """Return what was answered; a failure that was seen from outside goes before the one that the answer tells."""
         if self.kept is not None:
             self.kept.settle()
-        return self._fold.reply(failure, self.headers)
+        reply = self._fold.reply(failure, self.headers)
+        if self.refusal is None:
+            return reply
+        return reply._replace(failure=with_refusal(reply.failure, self.refusal))
 
     def _kind(self, data: bytes) -> Kept | None:
         first = data[:LIMIT].lstrip(_BLANKS)[:1]

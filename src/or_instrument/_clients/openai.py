@@ -8,25 +8,25 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import partial
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-import wrapt
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import attach, detach, get_current
 
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
-from or_instrument._calls.observer import Observer
+from or_instrument._calls.observer import Observer, Seen
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
-from or_instrument._clients.patch import Wrappers
+from or_instrument._clients.patch import post_import
+from or_instrument._clients.sdk_call import SDK_CALL, SDKCall
+from or_instrument._clients.seam import Seam
 from or_instrument._clients.target import target_of
 from or_instrument._errors import BudgetExceeded
-from or_instrument._openrouter.request import operation_of
 
 _log = logging.getLogger("or_instrument")
 _CLIENT_MODULE: Final = "openai._client"
@@ -34,41 +34,26 @@ _LAST_MODULE: Final = "openai._module_client"
 _OLDEST, _NEWEST_MAJOR = (1, 40), 3
 _METHODS: Final = ("request", "_process_response")
 
-Opened: TypeAlias = tuple[Flight, Exchange, Context, tuple[Any, ...], Mapping[str, Any]]
-"""A call about to be sent: the flight, who sees its answer, the context to be current, the arguments of `request`."""
+Opened: TypeAlias = tuple[Seen, tuple[Any, ...], Mapping[str, Any]]
+"""A call about to be sent, and the arguments of `request`."""
 
 _EXCHANGE: Final[ContextVar[Exchange | None]] = ContextVar("or_instrument.openai", default=None)
 """Of the innermost `request` that runs in this context; a task that is started in it may outlive it with a copy."""
 
 
-class OpenAIPatch:
+class OpenAIPatch(Seam):
     """The wrappers of one `instrument()`; they do nothing once it is removed."""
 
-    def __init__(self, observer: Observer, additions: Additions) -> None:
-        self._observer: Observer | None = observer
+    def __init__(self, observer: Observer, additions: Additions, *, records: bool = True) -> None:
+        """Record calls, or only note that they are under way, so that the seam below does not take them for its own."""
+        super().__init__(observer)
+        self._records = records
         self._additions = additions
-        self._wrappers = Wrappers()
         self._is_tapped = False
 
     def install(self) -> None:
         """Wrap the SDK's clients now if it is imported, otherwise when it is; imports nothing itself."""
-        module = sys.modules.get(_CLIENT_MODULE)
-        half_imported = getattr(getattr(module, "__spec__", None), "_initializing", False)
-        awaited = _LAST_MODULE if half_imported else _CLIENT_MODULE
-        wrapt.register_post_import_hook(self._wrap, awaited)
-
-    def remove(self) -> None:
-        """Take the wrappers off."""
-        self._observer = None
-        self._wrappers.take_off()
-
-    def lost(self) -> list[str]:
-        """Return the methods that another library has taken our wrappers off."""
-        return self._wrappers.lost()
-
-    def mend(self) -> None:
-        """Put those wrappers on again."""
-        self._wrappers.mend()
+        post_import(self._wrap, _CLIENT_MODULE, last=_LAST_MODULE)
 
     def _wrap(self, _module: ModuleType) -> None:
         if self._observer is None:
@@ -87,17 +72,27 @@ class OpenAIPatch:
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         opened = self._open(client, args, kwargs)
-        if opened is None:
-            return _unrecorded(wrapped, args, kwargs)
-        flight, exchange, context, args, kwargs = opened
-        tokens = attach(context), _EXCHANGE.set(exchange)
+        call, token = _begun(client)
+        try:
+            if opened is None:
+                return _unrecorded(wrapped, args, kwargs)
+            return self._recorded(wrapped, *opened)
+        finally:
+            _ended(call, token)
+
+    def _recorded(
+        self, wrapped: Callable[..., Any], seen: Seen, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        flight, exchange, context = seen
+        tokens = None if context is None else attach(context), _EXCHANGE.set(exchange)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as exc:
             exchange.raised(exc)
             raise
         finally:
-            detach(tokens[0])
+            if tokens[0] is not None:
+                detach(tokens[0])
             _EXCHANGE.reset(tokens[1])
         return self._returned(flight, exchange, result)
 
@@ -105,10 +100,19 @@ class OpenAIPatch:
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         opened = self._open(client, args, kwargs)
-        if opened is None:
-            return await _aunrecorded(wrapped, args, kwargs)
-        flight, exchange, context, args, kwargs = opened
-        tokens = attach(context), _EXCHANGE.set(exchange)
+        call, token = _begun(client)
+        try:
+            if opened is None:
+                return await _aunrecorded(wrapped, args, kwargs)
+            return await self._arecorded(wrapped, *opened)
+        finally:
+            _ended(call, token)
+
+    async def _arecorded(
+        self, wrapped: Callable[..., Any], seen: Seen, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        flight, exchange, context = seen
+        tokens = None if context is None else attach(context), _EXCHANGE.set(exchange)
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as exc:
@@ -116,7 +120,7 @@ class OpenAIPatch:
             raise
         finally:
             # A coroutine may be destroyed in another context than it ran in; the tokens are of no use there.
-            if get_current() is context:
+            if tokens[0] is not None and get_current() is context:
                 detach(tokens[0])
             if _EXCHANGE.get() is exchange:
                 _EXCHANGE.reset(tokens[1])
@@ -129,29 +133,33 @@ class OpenAIPatch:
         """
         observer = self._observer
         try:
-            if observer is None or observer.is_idle():
+            if observer is None or not self._records or observer.is_idle():
                 return None
             options = openai_sdk.options_of(args, kwargs)
-            operation = operation_of(options.url) if options.method.lower() == "post" else None
-            endpoint = None if operation is None else observer.endpoint(openai_sdk.url_of(client, options))
-            if operation is None or endpoint is None:
+            endpoint = observer.endpoint(openai_sdk.url_of(client, options))
+            if endpoint is None:
                 return None
-            body, stream = openai_sdk.sent_body(options), bool(kwargs.get("stream"))
+            asked = openai_sdk.sent_body(options), bool(kwargs.get("stream"))
             whom = partial(target_of, client, options)
-            flight, exchange, context = observer.open(endpoint, operation, body, stream=stream, whom=whom)
+            seen = observer.see(
+                endpoint, options.method.upper(), options.url, lambda: asked, client="openai", whom=whom
+            )
+            if seen is None:
+                return None
         except BudgetExceeded:
             raise
         except Exception as exc:  # noqa: BLE001 - the shield
             report("describing a call", exc)
             return None
-        if endpoint.is_named and not options.files:
+        if endpoint.is_named and seen.context is not None and not options.files:
             try:
-                changes = self._additions.changes(client, operation, options, body, context)
+                operation = seen.flight.request.operation
+                changes = self._additions.changes(client, operation, options, asked[0], seen.context)
                 if changes is not None:
                     args, kwargs = openai_sdk.with_changes(args, kwargs, changes)
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("asking for usage", exc)
-        return flight, exchange, context, args, kwargs
+        return seen, args, kwargs
 
     def _returned(self, flight: Flight, exchange: Exchange, result: Any) -> Any:
         exchange.returned()
@@ -170,6 +178,17 @@ def _process_response(
     if exchange is not None and exchange.is_awaited:
         exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)
+
+
+def _begun(client: Any) -> tuple[SDKCall, Token[SDKCall | None]]:
+    call = SDKCall(getattr(client, "_client", None))
+    return call, SDK_CALL.set(call)
+
+
+def _ended(call: SDKCall, token: Token[SDKCall | None]) -> None:
+    call.is_running = False
+    if SDK_CALL.get() is call:
+        SDK_CALL.reset(token)
 
 
 def _unrecorded(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from opentelemetry.trace import get_current_span
 
 from or_instrument._clients.openai_sdk import headers_of
 from or_instrument._openrouter.broadcast import with_trace
-from or_instrument._openrouter.request import with_usage_option
+from or_instrument._openrouter.request import is_messages, with_usage_option
 from or_instrument._openrouter.routing import HEADER, HEADERS
 
 _ROUTED: Final = frozenset(("chat", "text_completion"))
@@ -37,7 +37,8 @@ class Additions:
     def _extra_json(
         self, operation: str, options: Any, body: Mapping[str, object], context: Context
     ) -> Mapping[str, object] | None:
-        extra = with_usage_option(operation, options.json_data, options.extra_json) if self._inject_usage else None
+        asks = self._inject_usage and not is_messages(options.url)
+        extra = with_usage_option(operation, options.json_data, options.extra_json) if asks else None
         if not self._propagate or operation != "chat":
             return extra
         span = get_current_span(context).get_span_context()

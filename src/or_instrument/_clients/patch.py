@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import wrapt
+
+
+def post_import(wrap: Callable[[ModuleType], None], library: str, *, last: str | None = None) -> None:
+    """Have `wrap` called with a library's module, now if it is imported, else when it is.
+
+    While it is half imported, `last` is waited for: the module whose import ends it, where it is not the library's own.
+    """
+    half_imported = getattr(getattr(sys.modules.get(library), "__spec__", None), "_initializing", False)
+    wrapt.register_post_import_hook(wrap, last if half_imported and last else library)
 
 
 class _PutOn(NamedTuple):

@@ -10,6 +10,8 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -60,7 +62,7 @@ def sync_client(client: Any) -> Iterator[Any]:
     if not inspect.iscoroutinefunction(client.get) and not client.is_closed():
         yield client
         return
-    with _http_client(client._client) as http:
+    with http_client(client._client) as http:
         yield sys.modules["openai"].OpenAI(
             # The key itself is in the headers of the target; the constructor insists on one.
             api_key=client.api_key or "none",
@@ -78,15 +80,27 @@ def sync_client(client: Any) -> Iterator[Any]:
 def _generation_url(base_url: str, path: str) -> str:
     if "://" not in path:
         return f"{base_url.rstrip('/')}/generation"
-    head, version, _ = path.partition("?")[0].rpartition("/v1/")
-    if version:
-        return f"{head}/v1/generation"
-    whole = urlsplit(path)
+    return generation_url(path)
+
+
+def generation_url(url: str) -> str:
+    """Return the URL of `/generation` at the host that serves a whole URL."""
+    for below in ("/v1/", "/api/"):
+        head, found, _ = url.partition("?")[0].rpartition(below)
+        if found:
+            return f"{head}{'/api' if below == '/api/' else ''}/v1/generation"
+    whole = urlsplit(url)
     return f"{whole.scheme}://{whole.netloc}/generation"
 
 
+def http_library() -> ModuleType:
+    """Return the HTTP library that the OpenAI SDK brings."""
+    return import_module("httpx2" if find_spec("httpx2") else "httpx")
+
+
 @contextmanager
-def _http_client(theirs: Any) -> Iterator[Any]:
+def http_client(theirs: Any) -> Iterator[Any]:
+    """Yield a sync client of httpx with the settings and the transports of another, closed afterwards."""
     library = _library(theirs)
     with library.Client(
         transport=_transport(library, theirs._transport),

@@ -40,7 +40,9 @@ def mark_pending(call: Call) -> Call:
 
     A call that was refused (an HTTP error) is not charged, and not looked up.
     """
-    is_candidate = call.usage is None and call.missing != "rejected" and call.request.provider == OPENROUTER
+    # Of a stream that was broken off, the tokens may be known and the cost not.
+    is_unknown = call.usage is None or (call.usage.cost is None and call.outcome != "complete")
+    is_candidate = is_unknown and call.missing != "rejected" and call.request.provider == OPENROUTER
     return call._replace(missing=PENDING) if is_candidate and call.generation_id else call
 
 

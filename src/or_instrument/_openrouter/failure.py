@@ -12,6 +12,8 @@ from typing import Final
 from or_instrument._openrouter.values import code, fields, get, label
 from or_instrument._records import Failure
 
+_ERROR: Final = "error"
+"""The type of a failure of which nothing is known."""
 _RETRY_AFTER: Final = "retry-after"
 
 
@@ -19,7 +21,7 @@ def failure_of(error: object, error_type: object = None) -> Failure | None:
     """Return the failure that an `error` object or a response's own `error_type` tells of, `None` without either."""
     if not error and not error_type:
         return None
-    return _failure(error, error_type, None, None, "error")
+    return _failure(error, error_type, None, None, _ERROR)
 
 
 def failure_of_exception(exc: BaseException, error_type: object = None) -> Failure:
@@ -28,13 +30,29 @@ def failure_of_exception(exc: BaseException, error_type: object = None) -> Failu
     The SDK shows an error body's `error` object only; Responses has the `error_type` beside it.
     """
     response = getattr(exc, "response", None)
-    status = get(exc, "status_code")
+    status = get(exc, "status_code") or get(exc, "status")  # aiohttp's name for it
     return _failure(
         getattr(exc, "body", None),
         error_type,
         status if isinstance(status, int) else None,
-        getattr(response, "headers", None),
+        getattr(exc if response is None else response, "headers", None),
         class_name(exc),
+    )
+
+
+def refusal_of(status: int, headers: object) -> Failure:
+    """Return what the status and the headers of a refused request tell; its body may tell more."""
+    return _failure(None, None, status, headers, _ERROR)
+
+
+def with_refusal(failure: Failure | None, refusal: Failure) -> Failure:
+    """Return what the body of a refused request tells, if anything, with what its status and headers do."""
+    if failure is None:
+        return refusal
+    return failure._replace(
+        type=refusal.type if failure.type == _ERROR else failure.type,
+        status_code=refusal.status_code,
+        retry_after=refusal.retry_after if failure.retry_after is None else failure.retry_after,
     )
 
 

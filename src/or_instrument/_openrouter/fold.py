@@ -16,7 +16,16 @@ _ERROR: Final = "error"
 _TIER: Final = "openrouter.usage.service_tier"
 _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": "cancelled"}
 _FINISH_OF_INCOMPLETE: Final = {"max_output_tokens": "length"}
-_TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed", _ERROR))
+_FINISH_OF_STOP: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+"""The convention's word for what Anthropic calls a stop reason; others stand as they were sent."""
+_TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop", _ERROR))
 
 
 def fold(bodies: Iterable[object]) -> Reply:
@@ -92,6 +101,8 @@ class Fold:
         if (inside := body.get("response")) is not None:
             body = fields(inside) or body
             routing = body.get(METADATA) or routing
+        elif kind == "message_start":
+            body = _begun(fields(body.get("message")))
         if routing is not None:
             self._routing = routing_of(routing) or self._routing
         if (said := body.get("id")) is not None and said != self._id:
@@ -120,6 +131,8 @@ class Fold:
         if error := body.get("error"):
             self._error, self.is_ended = error, True
             self._error_type = body.get("error_type") or self._error_type
+        if (stop := body.get("stop_reason") or get(body.get("delta"), "stop_reason")) is not None:
+            self._see_stop(stop)
         choices = body.get("choices")
         if choices is not None:
             for position, choice in enumerate(items(choices)):
@@ -138,6 +151,11 @@ class Fold:
         if error := choice.get("error"):
             self._error = error
 
+    def _see_stop(self, stop: object) -> None:
+        if (native := label(stop)) is not None:
+            self._native[0] = native
+            self._reasons[0] = _FINISH_OF_STOP.get(native, native)
+
     def _see_status(self, status: object, body: Mapping[str, object]) -> None:
         if status == "incomplete":
             why = label(get(body.get("incomplete_details"), "reason")) or "incomplete"
@@ -153,3 +171,9 @@ def _by_index(reasons: Mapping[int, str]) -> tuple[str, ...]:
     if len(reasons) <= 1:
         return tuple(reasons.values())
     return tuple(map(reasons.__getitem__, sorted(reasons)))
+
+
+def _begun(message: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the message that an Anthropic stream begins with; of its output nothing is counted yet."""
+    usage = fields(message.get("usage"))
+    return {**message, "usage": {name: value for name, value in usage.items() if name != "output_tokens"} or None}

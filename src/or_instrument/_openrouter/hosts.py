@@ -59,6 +59,7 @@ class Hosts:
         self._named = tuple(name for name in names if name != "*")
         self._any = "*" in names
         self._seen: dict[int, tuple[URL, Endpoint | None]] = {}
+        self._by_name: dict[str, bool] = {}
 
     def endpoint(self, url: URL) -> Endpoint | None:
         """Return where the URL leads, `None` where its calls are not recorded."""
@@ -71,6 +72,22 @@ class Hosts:
         # The entry holds the URL, so that its id stays its own.
         self._seen[id(url)] = (url, endpoint)
         return endpoint
+
+    def named(self, scheme: str, host: str, port: int | None) -> Endpoint | None:
+        """Return where a URL with these parts leads, `None` where its host is none of the configured ones by name."""
+        # Most requests of a process go to other hosts: all that they cost is this look-up.
+        if not self._is_named(host):
+            return None
+        return Endpoint(host.lower().rstrip("."), port or _DEFAULT_PORTS.get(scheme, 443), OPENROUTER, is_named=True)
+
+    def _is_named(self, host: str) -> bool:
+        known = self._by_name.get(host)
+        if known is None:
+            if len(self._by_name) >= _CACHE_LIMIT:
+                self._by_name.clear()
+            lower = host.lower().rstrip(".")
+            self._by_name[host] = known = any(_is_within(lower, name) for name in self._named)
+        return known
 
     def _resolve(self, url: URL) -> Endpoint | None:
         host = url.host.lower().rstrip(".")

@@ -8,9 +8,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from or_instrument._openrouter.hosts import Endpoint
-from or_instrument._openrouter.values import get, items, label
+from or_instrument._openrouter.values import code, get, items, label
 from or_instrument._records import AttributeValue, Request
 
+CLIENT: Final = "openrouter.client"
+JOBS: Final = frozenset(("batches", "videos"))
+"""The first word of their paths: jobs are billed when they are done, and told of by the GET that finds them so."""
 _OPERATIONS: Final = {
     "chat/completions": "chat",
     "responses": "chat",
@@ -58,15 +61,38 @@ def _by_end(path: str) -> str | None:
     return _OPERATIONS.get("/".join(words[-2:])) or _OPERATIONS.get(words[-1])
 
 
+def is_messages(url: str) -> bool:
+    """Return whether a path or URL is that of Anthropic's messages, whose body knows no usage option."""
+    return urlsplit(url).path.strip("/").rpartition("/")[2] == "messages"
+
+
+def word_of(url: str) -> str | None:
+    """Return the last word of a URL's path, which names an operation that is not known here."""
+    return code(urlsplit(url).path.strip("/").rpartition("/")[2])
+
+
+def job_of(url: str) -> tuple[str, str] | None:
+    """Return kind and id of the job that a GET of this path or URL asks after, `None` where it asks for a list."""
+    *_, kind, id_ = ("", "", *urlsplit(url).path.strip("/").split("/"))
+    return (kind, id_) if kind in JOBS and id_ else None
+
+
+def is_job(url: str) -> bool:
+    """Return whether a path or URL is one of jobs, of one or of all."""
+    return not JOBS.isdisjoint(urlsplit(url).path.split("/"))
+
+
 def describe(
     endpoint: Endpoint,
     operation: str,
     body: Mapping[str, object],
     stream: bool,
     attributes: Mapping[str, AttributeValue],
+    *,
+    client: str | None = None,
 ) -> Request:
-    """Return the `Request` for a body that goes to an endpoint."""
-    parameters: dict[str, AttributeValue] = {}
+    """Return the `Request` for a body that goes to an endpoint, seen on its way through a client."""
+    parameters: dict[str, AttributeValue] = {} if client is None else {CLIENT: client}
     for name, value in body.items():
         if (read := _READERS.get(name)) is not None:
             read(value, parameters)

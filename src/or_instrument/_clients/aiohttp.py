@@ -1,0 +1,173 @@
+"""The seam of aiohttp: the session's `_request`, which every request passes, with its redirects.
+
+A response's body is read from its `content`, whose class is replaced by a subclass that sees what is read: the object
+stays the same, and there is no attribute that could be set on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MethodType, ModuleType
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from or_instrument._calls.ending import broken
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.observer import Observer
+from or_instrument._calls.shield import report
+from or_instrument._clients.asking import AiohttpAsker
+from or_instrument._clients.patch import post_import
+from or_instrument._clients.seam import Seam
+from or_instrument._clients.sending import Sending, Sends, Sent
+
+LIBRARIES: Final = ("aiohttp",)
+_CLIENT: Final = "aiohttp"
+_HOOKED: Final = ("close", "release")
+
+
+class AiohttpPatch(Seam):
+    """The wrapper of one `instrument()`; it does nothing once it is removed."""
+
+    def __init__(self, observer: Observer, sends: Sends) -> None:
+        super().__init__(observer)
+        self._sends = sends
+
+    def install(self) -> None:
+        """Wrap `ClientSession` now if aiohttp is imported, otherwise when it is; does not import it."""
+        post_import(self._wrap, "aiohttp.client")
+
+    def _wrap(self, client: ModuleType) -> None:
+        if self._observer is not None:
+            self._wrappers.put_on(client.ClientSession, "_request", self._request)
+
+    async def _request(
+        self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        sending = self._begin(session, args, kwargs)
+        if sending is None:
+            return await wrapped(*args, **kwargs)
+        with sending:
+            response = await wrapped(*args, **kwargs)
+        _answered(sending, response)
+        return response
+
+    def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
+        observer = self._observer
+        if observer is None:
+            return None
+        try:
+            method, given = (*args, *(kwargs[name] for name in ("method", "str_or_url")[len(args) :]))
+            url = session._build_url(given)
+            endpoint = observer.named(url.scheme, url.host or "", url.port)
+        except Exception as exc:  # noqa: BLE001 - the shield; the library itself says what is wrong with it
+            report("looking at a request", exc)
+            return None
+        if endpoint is None:
+            return None
+        whom = partial(AiohttpAsker.target, session, url, kwargs)
+        return self._sends.begin(_CLIENT, session, endpoint, partial(_sent, method, url, kwargs), whom)
+
+
+class ContentHooks:
+    """What sees one response: its `content` as it is read, and its `close` and `release`."""
+
+    __slots__ = ("__weakref__", "_content", "_flight", "_response", "_theirs")
+
+    def __init__(self, response: Any, flight: Flight) -> None:
+        self._response = response
+        self._flight = flight
+        self._content = content = response.content
+        self._theirs = type(content)
+        content.__class__ = _watched(self._theirs)
+        # The response holds what is held here weakly, and is not held by it: one that is dropped ends its call.
+        _BY_CONTENT[id(content)] = self
+        for name in _HOOKED:
+            vars(response)[name] = getattr(self, name)
+        flight.on_end = self.remove
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        _BY_CONTENT.pop(id(self._content), None)
+        if type(self._content) is _watched(self._theirs):
+            self._content.__class__ = self._theirs
+        held = vars(self._response)
+        for name in _HOOKED:
+            if held.get(name) == getattr(self, name):
+                del held[name]
+
+    def close(self) -> Any:
+        """Stand in for the response's own."""
+        return self._closed("close")
+
+    def release(self) -> Any:
+        """Stand in for the response's own."""
+        return self._closed("release")
+
+    def read(self, data: bytes, *, is_last: bool) -> None:
+        """See bytes that the user reads."""
+        self._flight.read(data)
+        if is_last:
+            self._flight.finish("complete")
+
+    def broken(self, exc: BaseException) -> None:
+        """See what was raised while bytes were waited for."""
+        broken(self._flight, exc)
+
+    def _closed(self, name: str) -> Any:
+        self._flight.closing = True
+        result = MethodType(getattr(type(self._response), name), self._response)()
+        self._flight.finish("closed")
+        return result
+
+
+_BY_CONTENT: Final[WeakValueDictionary[int, ContentHooks]] = WeakValueDictionary()
+_SUBCLASSES: Final[dict[type, type]] = {}
+
+
+def _watched(theirs: Any) -> Any:
+    """Return the subclass of a stream reader's class that shows what is read."""
+    if theirs in _SUBCLASSES:
+        return _SUBCLASSES[theirs]
+
+    def _read_nowait_chunk(self: Any, n: int) -> bytes:
+        data: bytes = theirs._read_nowait_chunk(self, n)
+        hooks = _BY_CONTENT.get(id(self))
+        if hooks is not None:
+            hooks.read(data, is_last=bool(self._eof and not self._buffer))
+        return data
+
+    def feed_eof(self: Any) -> None:
+        theirs.feed_eof(self)
+        hooks = _BY_CONTENT.get(id(self))
+        if hooks is not None and not self._buffer:
+            hooks.read(b"", is_last=True)
+
+    async def _wait(self: Any, *args: Any) -> None:
+        try:
+            await theirs._wait(self, *args)
+        except BaseException as exc:
+            hooks = _BY_CONTENT.get(id(self))
+            if hooks is not None:
+                hooks.broken(exc)
+            raise
+
+    named = {"__slots__": (), "__module__": theirs.__module__, "__qualname__": theirs.__qualname__}
+    made = type(theirs.__name__, (theirs,), {**named, **{f.__name__: f for f in (_read_nowait_chunk, feed_eof, _wait)}})
+    _SUBCLASSES[theirs] = made
+    return made
+
+
+def _sent(method: str, url: Any, kwargs: Mapping[str, Any]) -> Sent:
+    params = kwargs.get("params")
+    body = kwargs.get("json")
+    body = kwargs.get("data") if body is None else body
+    seen = isinstance(body, (bytes, str, Mapping)) and (body is kwargs.get("json") or not isinstance(body, Mapping))
+    return Sent(method.upper(), str(url.update_query(params) if params else url), body if seen else None)
+
+
+def _answered(sending: Sending, response: Any) -> None:
+    try:
+        sending.answered(response, response.status, response.headers, None, partial(ContentHooks, response))
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report("looking at a response", exc)

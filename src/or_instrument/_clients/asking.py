@@ -1,0 +1,143 @@
+"""Asks about a call afterwards through the HTTP client that made it: its proxies, its certificates, the call's own key.
+
+Each asker has the `get` of the OpenAI SDK's clients as far as a look-up uses it, so that whoever asks need not care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Protocol
+
+from or_instrument._clients.target import Target, generation_url, http_client, http_library
+
+_CREDENTIALS: Final = ("authorization", "x-api-key", "cookie", "user-agent")
+
+
+class APIConnectionError(Exception):
+    """No answer came; named like the SDK's own."""
+
+
+class StatusError(Exception):
+    """The answer was no good one."""
+
+    def __init__(self, response: Any, body: object) -> None:
+        super().__init__(f"HTTP {response.status_code}")
+        self.response = response
+        self.status_code = response.status_code
+        self.body = body.get("error") if isinstance(body, dict) else None
+
+
+class _HTTP(Protocol):
+    """What the clients of httpx and the sessions of requests have in common."""
+
+    def get(self, url: str, **options: Any) -> Any: ...
+
+
+class Asker:
+    """Somebody to ask; sub-classes say through which client."""
+
+    def is_closed(self) -> bool:
+        """Return that it can always be asked."""
+        return False
+
+    def get(self, url: str, *, options: Mapping[str, Any], cast_to: object) -> object:  # noqa: ARG002 - the SDK's
+        """Return the JSON body that a GET is answered with. Raises `APIConnectionError` and `StatusError`."""
+        try:
+            with self._opened() as http:
+                response = http.get(
+                    url, params=options["params"], headers=options["headers"], timeout=options["timeout"], **self._more
+                )
+        except Exception as exc:
+            raise APIConnectionError from exc
+        try:
+            body = response.json()
+        except ValueError:
+            body = response.text
+        if not _OK[0] <= response.status_code < _OK[1]:
+            raise StatusError(response, body)
+        return body
+
+    _more: Mapping[str, Any] = {}
+
+    def _opened(self) -> AbstractContextManager[_HTTP]:
+        raise NotImplementedError
+
+
+class HTTPXAsker(Asker):
+    """Asks through a client of httpx with the settings of the user's."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @classmethod
+    def target(cls, client: Any, request: Any) -> Target:
+        """Return whom to ask about a request that a client sends."""
+        headers = _credentials(request.headers)
+        return Target(cls(client), generation_url(str(request.url)), headers)
+
+    def _opened(self) -> AbstractContextManager[_HTTP]:
+        return http_client(self._client)
+
+
+class RequestsAsker(Asker):
+    """Asks through a session of requests with the adapters, proxies and certificates of the user's."""
+
+    _more: Mapping[str, Any] = {"allow_redirects": False}
+
+    def __init__(self, session: Any, settings: Mapping[str, Any]) -> None:
+        self._session = session
+        self._settings = settings
+
+    @classmethod
+    def target(cls, session: Any, request: Any, settings: Mapping[str, Any]) -> Target:
+        """Return whom to ask about a request that a session sends with these settings."""
+        return Target(cls(session, settings), generation_url(request.url), _credentials(request.headers))
+
+    @contextmanager
+    def _opened(self) -> Iterator[_HTTP]:
+        import requests  # noqa: PLC0415 - whoever made the call has imported it
+
+        theirs = self._session
+        ours: Any = requests.Session()
+        # The credentials come with the question; a netrc of the machine's must not take their place.
+        ours.trust_env = False
+        ours.adapters = theirs.adapters
+        ours.proxies = dict(self._settings.get("proxies") or theirs.proxies)
+        ours.verify = self._settings.get("verify", theirs.verify)
+        ours.cert = self._settings.get("cert", theirs.cert)
+        # Its adapters are the user's, so it is not closed.
+        yield ours
+
+
+class AiohttpAsker(Asker):
+    """Asks through a client of httpx: a session of aiohttp works in its event loop only."""
+
+    def __init__(self, proxy: str | None, ssl: object, *, trust_env: bool) -> None:
+        self._proxy = proxy
+        self._ssl = ssl
+        self._trust_env = trust_env
+
+    @classmethod
+    def target(cls, session: Any, url: Any, settings: Mapping[str, Any]) -> Target:
+        """Return whom to ask about a request that a session sends to a URL with these settings."""
+        proxy = settings.get("proxy") or getattr(session, "_default_proxy", None)
+        ssl = settings.get("ssl", True)
+        ssl = getattr(session.connector, "_ssl", True) if ssl is True else ssl
+        headers = {**session.headers, **dict(settings.get("headers") or {})}
+        asker = cls(None if proxy is None else str(proxy), ssl, trust_env=session.trust_env)
+        return Target(asker, generation_url(str(url)), _credentials(headers))
+
+    def _opened(self) -> AbstractContextManager[_HTTP]:
+        verify: Any = self._ssl if self._ssl is False or hasattr(self._ssl, "check_hostname") else True
+        client: AbstractContextManager[_HTTP] = http_library().Client(
+            proxy=self._proxy, verify=verify, trust_env=self._trust_env, follow_redirects=False
+        )
+        return client
+
+
+_OK: Final = (200, 300)
+
+
+def _credentials(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _CREDENTIALS}

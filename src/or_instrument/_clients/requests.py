@@ -1,0 +1,166 @@
+"""The seam of requests: `Session.send`, which every request passes; redirects are followed by sends inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from time import perf_counter
+from types import MethodType, ModuleType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from or_instrument._calls.ending import broken
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.observer import Observer
+from or_instrument._calls.shield import report
+from or_instrument._clients.asking import RequestsAsker
+from or_instrument._clients.patch import post_import
+from or_instrument._clients.seam import Seam
+from or_instrument._clients.sending import Sending, Sends, Sent
+from or_instrument._openrouter.hosts import Endpoint
+
+LIBRARIES: Final = ("requests",)
+_CLIENT: Final = "requests"
+_HOOKED: Final = ("stream", "read", "close")
+
+
+class RequestsPatch(Seam):
+    """The wrapper of one `instrument()`; it does nothing once it is removed."""
+
+    def __init__(self, observer: Observer, sends: Sends) -> None:
+        super().__init__(observer)
+        self._sends = sends
+
+    def install(self) -> None:
+        """Wrap `Session` now if requests is imported, otherwise when it is; does not import it."""
+        post_import(self._wrap, "requests.sessions")
+
+    def _wrap(self, sessions: ModuleType) -> None:
+        if self._observer is not None:
+            self._wrappers.put_on(sessions.Session, "send", self._send)
+
+    def _send(self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        sending = self._begin(session, args, kwargs)
+        if sending is None:
+            return wrapped(*args, **kwargs)
+        with sending:
+            response = wrapped(*args, **kwargs)
+        _answered(sending, response)
+        return response
+
+    def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
+        observer = self._observer
+        if observer is None:
+            return None
+        try:
+            request = args[0] if args else kwargs["request"]
+            endpoint = _endpoint(observer, request.url)
+        except Exception as exc:  # noqa: BLE001 - the shield; the library itself says what is wrong with it
+            report("looking at a request", exc)
+            return None
+        if endpoint is None:
+            return None
+        whom = partial(RequestsAsker.target, session, request, kwargs)
+        return self._sends.begin(_CLIENT, session, endpoint, partial(_sent, request), whom)
+
+
+class RawHooks:
+    """The hooks on the `urllib3` response under one of requests that is streamed: `stream`, `read`, `close`.
+
+    All ways to read it go through them; `stream` reads by the response's own `read`, and bytes count once.
+    """
+
+    __slots__ = ("_flight", "_is_encoded", "_raw", "_streaming")
+
+    def __init__(self, response: Any, flight: Flight) -> None:
+        self._raw = raw = response.raw
+        self._flight = flight
+        self._is_encoded = bool(response.headers.get("content-encoding"))
+        self._streaming = 0
+        for name in _HOOKED:
+            vars(raw)[name] = getattr(self, name)
+        flight.on_end = self.remove
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        held = vars(self._raw)
+        for name in _HOOKED:
+            if held.get(name) == getattr(self, name):
+                del held[name]
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Stand in for the response's own."""
+        is_decoded = bool(kwargs.get("decode_content", args[1] if len(args) > 1 else self._raw.decode_content))
+        return self._streamed(self._original("stream")(*args, **kwargs), is_decoded=is_decoded)
+
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        """Stand in for the response's own."""
+        theirs = self._original("read")
+        if self._streaming:
+            return theirs(*args, **kwargs)
+        decode = kwargs.get("decode_content", args[1] if len(args) > 1 else None)
+        amount = kwargs.get("amt", args[0] if args else None)
+        self._streaming += 1
+        try:
+            data = theirs(*args, **kwargs)
+        except BaseException as exc:
+            broken(self._flight, exc)
+            raise
+        finally:
+            self._streaming -= 1
+        self._see(data, is_decoded=bool(self._raw.decode_content if decode is None else decode))
+        if not data if amount else amount is None or amount < 0:
+            self._flight.finish("complete")
+        return data
+
+    def close(self) -> None:
+        """Stand in for the response's own."""
+        self._flight.closing = self._flight.closing or not self._streaming
+        self._original("close")()
+        if not self._streaming:
+            self._flight.finish("closed")
+
+    def _streamed(self, theirs: Iterator[bytes], *, is_decoded: bool) -> Iterator[bytes]:
+        while True:
+            self._streaming += 1
+            try:
+                data = next(theirs)
+            except StopIteration:
+                self._flight.finish("complete")
+                return
+            except BaseException as exc:
+                broken(self._flight, exc)
+                raise
+            finally:
+                self._streaming -= 1
+            self._see(data, is_decoded=is_decoded)
+            yield data
+
+    def _see(self, data: bytes, *, is_decoded: bool) -> None:
+        flight = self._flight
+        if self._is_encoded and not is_decoded:
+            flight.last_read_at = perf_counter()
+        else:
+            flight.read(data)
+
+    def _original(self, name: str) -> Callable[..., Any]:
+        return MethodType(getattr(type(self._raw), name), self._raw)
+
+
+def _endpoint(observer: Observer, url: str) -> Endpoint | None:
+    parts = urlsplit(url)
+    return observer.named(parts.scheme, parts.hostname or "", parts.port)
+
+
+def _sent(request: Any) -> Sent:
+    body = request.body
+    return Sent(request.method.upper(), request.url, body if isinstance(body, (bytes, str)) else None)
+
+
+def _answered(sending: Sending, response: Any) -> None:
+    try:
+        body = response._content  # `content` would read it
+        body = body if isinstance(body, bytes) else None
+        sending.answered(response, response.status_code, response.headers, body, partial(RawHooks, response))
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report("looking at a response", exc)

@@ -1,0 +1,53 @@
+"""The seams that are asked for, put on and taken off together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from or_instrument._calls.observer import Observer
+from or_instrument._clients.aiohttp import AiohttpPatch
+from or_instrument._clients.httpx import HTTPXPatch
+from or_instrument._clients.openai import OpenAIPatch
+from or_instrument._clients.openai_body import Additions
+from or_instrument._clients.requests import RequestsPatch
+from or_instrument._clients.seam import Seam
+from or_instrument._clients.sending import Sends
+
+OPENAI: Final = "openai"
+_BELOW: Final[Mapping[str, Callable[[Observer, Sends], Seam]]] = {
+    "httpx": HTTPXPatch,
+    "requests": RequestsPatch,
+    "aiohttp": AiohttpPatch,
+}
+CLIENTS: Final = (OPENAI, *_BELOW)
+"""The words of the option `clients`."""
+
+
+class Seams:
+    """The patches of one `instrument()`."""
+
+    def __init__(self, observer: Observer, additions: Additions, clients: Collection[str]) -> None:
+        sends = Sends(observer)
+        below = [patch(observer, sends) for word, patch in _BELOW.items() if word in clients]
+        # What the SDK sends is its own seam's, or nobody's: the seams below must know of it in any case.
+        self._patches: list[Seam] = [OpenAIPatch(observer, additions, records=OPENAI in clients), *below]
+
+    def install(self) -> None:
+        """Put them on, each now if its library is imported, otherwise when it is."""
+        for patch in self._patches:
+            patch.install()
+
+    def remove(self) -> None:
+        """Take them off, the last first."""
+        for patch in reversed(self._patches):
+            patch.remove()
+
+    def lost(self) -> list[str]:
+        """Return the methods that another library has taken our wrappers off, as `Owner.method`."""
+        return [method for patch in self._patches for method in patch.lost()]
+
+    def mend(self) -> None:
+        """Put those wrappers on again."""
+        for patch in self._patches:
+            patch.mend()
