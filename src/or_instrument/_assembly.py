@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from or_instrument._extras import MissingExtra
 from or_instrument._money.estimate import estimator
 from or_instrument._money.ledger import ledger_at
 from or_instrument._money.lookup import LOOKUPS, mark_pending
+from or_instrument._money.sessions import Sessions
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
@@ -138,10 +139,16 @@ def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
         return None
 
 
-def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call] | None:
-    if settings.lookup == "off" or estimate is None:
-        return estimate if settings.lookup == "off" else mark_pending
-    return lambda call: estimate(mark_pending(call))
+def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call]:
+    judge = Sessions().judge
+    others = [step for step in (mark_pending if settings.lookup == "missing" else None, estimate) if step is not None]
+    return partial(_in_turn, [judge, *others]) if others else judge
+
+
+def _in_turn(steps: Sequence[Callable[[Call], Call]], call: Call) -> Call:
+    for step in steps:
+        call = step(call)
+    return call
 
 
 def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:

@@ -44,6 +44,8 @@ class Request(NamedTuple):
     """What `attributes(...)` had set when the call began."""
     trace_id: str | None = None
     """The `trace.trace_id` that the caller sent for OpenRouter's Broadcast."""
+    prompt_cache_key: str | None = None
+    """The `prompt_cache_key` that the caller sent; in no telemetry."""
 
 
 @with_field_docs
@@ -259,6 +261,8 @@ class Call(NamedTuple):
     """
     content: Content | None = None
     """What was asked and answered, where `instrument(content=...)` asks for it."""
+    provider_switched: bool | None = None
+    """Whether its session has gone to another provider and lost the prompt cache there; `None`: that is not known."""
 
     @property
     def usage(self) -> Usage | None:

@@ -106,6 +106,7 @@ def describe(
         parameters,
         attributes,
         label(get(trace, "trace_id")) if (trace := body.get("trace")) else None,
+        label(key) if (key := body.get("prompt_cache_key")) else None,
     )
 
 

@@ -37,6 +37,9 @@ class Metrics:
         self._estimated = meter.create_counter(
             names.ESTIMATED_COST, "USD", "What calls without a reported cost cost at list prices: a guess."
         )
+        self._switches = meter.create_counter(
+            names.PROVIDER_SWITCHES, "{call}", "Calls whose session went to another provider and lost its prompt cache."
+        )
         self._missing = meter.create_counter(names.MISSING, "{call}", "Calls whose cost never became known.")
 
     def __call__(self, call: Call) -> None:
@@ -50,6 +53,8 @@ class Metrics:
             self._record_times(call, labels.common, context)
         if usage is not None:
             self._record_usage(usage, labels, context, with_tokens=not is_theirs)
+        if call.provider_switched and not recovered:
+            self._switches.add(1, labels.common, context)
         missing = call.missing
         if missing is None:
             spend = None if usage is None else usage.spend

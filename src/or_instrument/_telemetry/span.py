@@ -100,7 +100,7 @@ class Spans:
 
 def start_attributes(request: Request) -> dict[str, AttributeValue]:
     """Return what is known before the call: samplers see it."""
-    operation, provider, model, host, port, stream, parameters, given, _ = request
+    operation, provider, model, host, port, stream, parameters, given, *_ = request
     attributes: dict[str, AttributeValue] = {
         names.OPERATION: operation,
         names.PROVIDER: provider,
@@ -127,6 +127,8 @@ def end_attributes(call: Call, spend_names: Sequence[str]) -> dict[str, Attribut
         attributes.update(_named(names.FAILURE_ATTRIBUTES, failure))
         if reply.status_code is not None:
             attributes[names.HTTP_STATUS] = reply.status_code
+    if call.provider_switched is not None:
+        attributes[names.PROVIDER_SWITCHED] = call.provider_switched
     if request.stream:
         attributes[names.STREAM_OUTCOME] = outcome
         if first_chunk_s is not None:
