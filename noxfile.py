@@ -93,6 +93,13 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/examples/test_readme.py", *session.posargs)
 
 
+@nox.session(python="3.12")
+def clickhouse(session: nox.Session) -> None:
+    """The questions of examples/clickhouse, asked of ClickHouse itself."""
+    session.install("-e", ".[test]", *_group("clickhouse"))
+    session.run("pytest", "-q", "tests/examples/test_clickhouse.py", *session.posargs)
+
+
 @nox.session
 def kills(session: nox.Session) -> None:
     """What the ledger has confirmed, after its writer was killed fifty times in the middle of writing."""

@@ -129,6 +129,16 @@ def test_pipelines_are_made_of_what_is_defined(paths: list[str]) -> None:
             assert set(pipeline[kind]) <= set(config[kind])
 
 
+def test_every_call_goes_to_clickhouse() -> None:
+    """No sampling is in its way, and no other spans than ours come there."""
+    config = collector(*FLEET)
+    (pipeline,) = [p for p in config["service"]["pipelines"].values() if p["exporters"] == ["clickhouse"]]
+
+    assert pipeline["processors"] == ["memory_limiter", "filter/calls", "batch"]
+    assert config["processors"]["filter/calls"]["traces"]["span"] == ['instrumentation_scope.name != "or_instrument"']
+    assert "clickhouse" not in config["service"]["pipelines"]["traces"]["exporters"]
+
+
 def test_nothing_in_the_collector_is_unused() -> None:
     """Every component that is configured works in a pipeline."""
     config = collector("collector.yaml")
