@@ -8,6 +8,7 @@ nox -s "sdk-3.12(openai='2.54.0')"      the calls of one SDK version on one Pyth
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import nox
@@ -113,6 +114,22 @@ def splits(session: nox.Session) -> None:
     """Streams cut at random, 2,000 of them; `OR_INSTRUMENT_RECORDED` may name a folder of recorded exchanges."""
     session.install(".[test]")
     session.run("pytest", "-q", "tests/calls/test_reader.py", *session.posargs, env={"OR_INSTRUMENT_SPLITS": "2000"})
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Every row of the table of servers in docs/production.md: the real server, ended as it really is."""
+    session.install("-e", ".[test]", *_group("servers"))
+    if shutil.which("redis-server") is None:
+        session.run("apt-get", "install", "-y", "redis-server", external=True)
+    session.run("pytest", "-q", "-n", "0", "tests/servers", *session.posargs, env={"ALL_SERVERS": "1"})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """10,000 calls under two workers that are replaced every 500: the sums to the last digit, and flat memory."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-q", "-n", "0", "tests/servers/test_soak.py", *session.posargs, env={"SOAK_CALLS": "10000"})
 
 
 @nox.session

@@ -177,6 +177,7 @@ def test_a_forked_process_makes_all_of_it_anew() -> None:
     lock().acquire()
     child = os.fork()
     if not child:
+        work.done = threading.Semaphore(0)  # the old one may have been held by the thread that is not there
         is_new = lock().acquire(blocking=False) and first() and worker.start() and work.done.acquire(timeout=WAIT_S)
         os._exit(0 if is_new else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

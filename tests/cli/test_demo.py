@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import otlp_receiver
 import pytest
+from fresh_install import environ, run
 
 import or_instrument
 from or_instrument import _extras
@@ -28,7 +29,7 @@ def recording() -> tuple[FakeOpenRouter, _demo.Recording]:
 
 def test_the_demo_records_each_call_once(recording: tuple[FakeOpenRouter, _demo.Recording]) -> None:
     """Each step of the demo is one call, in order, and one span under the root."""
-    _fake, (calls, spans) = recording
+    _fake, (calls, spans, _problem) = recording
 
     assert [call.request.model for call in calls] == [step.model for step in _demo_calls.STEPS]
     assert len(spans) == len(calls) + 1
@@ -37,7 +38,7 @@ def test_the_demo_records_each_call_once(recording: tuple[FakeOpenRouter, _demo.
 
 def test_the_demo_shows_what_was_charged(recording: tuple[FakeOpenRouter, _demo.Recording]) -> None:
     """The demo's spend is what the fake charged, but for the broken-off stream, whose cost nobody told it."""
-    fake, (calls, _spans) = recording
+    fake, (calls, _spans, _problem) = recording
     unknown = [call for call in calls if call.missing is not None]
     (broken_off,) = (call for call in unknown if call.outcome == "closed")
     untold = Decimal(str(fake.generations[broken_off.reply.id or ""]["total_cost"]))
@@ -118,3 +119,13 @@ def test_the_demo_prints_its_spans() -> None:
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert printed.count('"kind": "SpanKind.CLIENT"') == len(_demo_calls.STEPS)
+
+
+def test_an_exporter_that_nobody_listens_to_is_one_line_and_a_failure() -> None:
+    """Nothing is waited for beyond a few seconds, and the demo is shown all the same."""
+    env = environ(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    done = run("-m", "or_instrument", "demo", "--exporter", "otlp", env=env, code=1)
+    assert "charged" in done.stdout or "all" in done.stdout
+    assert (
+        done.stderr.strip() == "or-instrument demo: nothing arrives at http://127.0.0.1:9/v1/traces: connection refused"
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -19,11 +21,13 @@ from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
+from or_instrument._telemetry.delivery import DELIVERY
 from or_instrument._telemetry.exporters import load
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
 _KEY: Final = "OPENROUTER_API_KEY"
 _ROOT: Final = "or-instrument demo"
+_PATIENCE_S: Final = 4.0
 
 
 class Place(NamedTuple):
@@ -40,6 +44,8 @@ class Recording(NamedTuple):
 
     calls: list[Call]
     spans: list[ReadableSpan]
+    problem: str | None
+    """Why the spans or metrics did not arrive where `--exporter` sent them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +66,25 @@ def run(args: argparse.Namespace) -> int:
     require("rich", "cli")
     from or_instrument._cli import demo_view as view  # noqa: PLC0415 - rich is an extra
 
-    with _place(args.live) as place:
+    with _place(args.live) as place, _silenced():
         recording = record(place, args.exporter, view.progress)
-    view.show(view.make_console(), place.title, place.steps, *recording)
+    view.show(view.make_console(), place.title, place.steps, recording.calls, recording.spans)
+    if recording.problem is not None:
+        sys.stderr.write(f"or-instrument demo: nothing arrives at {recording.problem}\n")
+        return 1
     return 0
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    # What our own warnings say of the exporter the demo says itself, once.
+    log = logging.getLogger("or_instrument")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager
@@ -99,12 +120,14 @@ def record(place: Place, exporter: str, progress: Progress = lambda steps: steps
     try:
         with spans.get_tracer(_ROOT).start_as_current_span(_ROOT):
             _make_calls(place, progress)
-        flush()
+        has_arrived = flush(_PATIENCE_S)
     finally:
         uninstrument()
+    problem = DELIVERY.problem or (None if has_arrived else f"the endpoint within {_PATIENCE_S:g} seconds")
+    if problem is None:  # else this would wait for further attempts
         for provider in (spans, metrics):
             getattr(provider, "shutdown", lambda: None)()
-    return Recording(calls, list(memory.get_finished_spans()))
+    return Recording(calls, list(memory.get_finished_spans()), problem)
 
 
 def _providers(exporter: str) -> tuple[TracerProvider, MeterProvider]:

@@ -19,16 +19,23 @@ from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
     MetricExporter,
+    MetricExportResult,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExportResult,
+)
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from or_instrument._calls.worker import is_exiting
 from or_instrument._extras import require
+from or_instrument._telemetry.delivery import DELIVERY
 from or_instrument._telemetry.forks import without_fork_hooks
 from or_instrument._telemetry.variables import without_empty_variables
 
@@ -64,8 +71,8 @@ def load(exporter: str) -> Exporters:
         )
     spans, metrics = span_exporter(), _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
     return Exporters(
-        lambda: _tracer_provider(lambda: _batched(spans())) if spans else NoOpTracerProvider(),
-        lambda: _meter_provider(metrics()) if metrics else NoOpMeterProvider(),
+        lambda: _tracer_provider(lambda: _batched(spans)) if spans else NoOpTracerProvider(),
+        lambda: _meter_provider(_told(metrics)) if metrics else NoOpMeterProvider(),
     )
 
 
@@ -115,8 +122,14 @@ def _meter_provider(exporter: MetricExporter) -> MeterProvider:
 
 # At the interpreter's exit no thread starts any more: each call is exported when it ends, and of the resource there is
 # what the SDK finds out without threads.
-def _batched(exporter: SpanExporter) -> SpanProcessor:
+def _batched(make: Exporter) -> SpanProcessor:
+    exporter = DELIVERY.watched(make(), SpanExportResult.FAILURE)
     return SimpleSpanProcessor(exporter) if is_exiting() else BatchSpanProcessor(exporter)
+
+
+def _told(make: Exporter) -> MetricExporter:
+    exporter: MetricExporter = DELIVERY.watched(make(), MetricExportResult.FAILURE)
+    return exporter
 
 
 def _resource() -> Resource | None:

@@ -1,0 +1,97 @@
+"""Tells that exporters of ours deliver nothing: once a minute in all, in place of what OpenTelemetry says of each try.
+
+An exporter says several lines for every batch that it cannot deliver. Those of an application's own exporters, which
+use the same loggers, are left as they are.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+_log = logging.getLogger("or_instrument")
+_EVERY_S: Final = 60.0
+_REASON_LIMIT: Final = 300
+_hear: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("or_instrument_hear", default=None)
+E = TypeVar("E")
+
+
+class _Hearing(logging.Filter):
+    """Keeps what is said while an exporter of ours is at work, instead of letting it through."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        hear = _hear.get()
+        if hear is None:
+            return True
+        hear(" ".join(record.getMessage().split()))
+        return False
+
+
+_HEARING: Final = _Hearing()
+
+
+class Delivery:
+    """How the exports of this process have fared."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        """Why the last export of ours failed, or has not succeeded yet; `None` where it did."""
+        self._told_at: float | None = None
+
+    def watched(self, exporter: E, failure: enum.Enum) -> E:
+        """Return the exporter, with its failures told here; `failure` is what it returns where it raises."""
+        where, export = _endpoint(exporter), exporter.export  # type: ignore[attr-defined]
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith("opentelemetry."):
+                logging.getLogger(name).addFilter(_HEARING)
+
+        def export_watched(*args: Any, **kwargs: Any) -> Any:
+            said: list[str] = []
+
+            def hear(reason: str) -> None:
+                said.append(reason)
+                self.problem = f"{where}: {plain(said[0])}"
+
+            token = _hear.set(hear)
+            try:
+                result = export(*args, **kwargs)
+            except Exception as exc:  # noqa: BLE001 - else its caller logs it, each time
+                hear(type(exc).__name__)
+                result = failure
+            finally:
+                _hear.reset(token)
+            if result != failure:
+                self.problem = None
+            else:
+                self._tell(self.problem or f"{where}: no reason was given")
+            return result
+
+        exporter.export = export_watched  # type: ignore[attr-defined]
+        return exporter
+
+    def _tell(self, problem: str) -> None:
+        now = monotonic()
+        if self._told_at is not None and now - self._told_at < _EVERY_S:
+            return
+        self._told_at = now
+        _log.warning(
+            "nothing arrives at %s. Calls go on; spans that cannot be delivered are lost, metrics are sent again. "
+            "This is said once a minute at most; or-instrument doctor tells more.",
+            problem,
+        )
+
+
+def plain(reason: str) -> str:
+    """Return what an exporter said about a failure, in a few words where they are known."""
+    return "connection refused" if "refused" in reason.lower() else reason[:_REASON_LIMIT]
+
+
+def _endpoint(exporter: object) -> str:
+    return str(getattr(exporter, "_endpoint", "the endpoint"))
+
+
+DELIVERY: Final = Delivery()

@@ -1,0 +1,8 @@
+"""Leaves to the sessions `servers` and `soak` what takes minutes."""
+
+import os
+
+collect_ignore = [
+    *([] if os.environ.get("ALL_SERVERS") else ["test_jobs.py"]),
+    *([] if os.environ.get("SOAK_CALLS") else ["test_soak.py"]),
+]

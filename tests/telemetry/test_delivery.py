@@ -1,0 +1,74 @@
+"""What is said where exports of ours do not arrive."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from or_instrument._telemetry import delivery as _delivery
+from or_instrument._telemetry.delivery import Delivery
+
+THEIRS = logging.getLogger("opentelemetry.exporter.test")
+
+
+class Exporter(SpanExporter):
+    """One that says why it fails, as OpenTelemetry's do."""
+
+    def __init__(self, *results: Any) -> None:
+        self._endpoint = "http://collector:4318/v1/traces"
+        self._results = list(results)
+
+    def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002
+        """Fail or not, as was wished."""
+        result = self._results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        if result is SpanExportResult.FAILURE:
+            THEIRS.warning("Connection refused, retrying in 1.00s.")
+            THEIRS.error("Failed to export span batch due to timeout")
+        return result  # type: ignore[no-any-return]
+
+
+def test_one_line_a_minute_in_place_of_theirs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the endpoint and the first reason."""
+    times = iter((100.0, 101.0, 159.0, 160.0))
+    monkeypatch.setattr(_delivery, "monotonic", lambda: next(times))
+    delivery = Delivery()
+    exporter = delivery.watched(Exporter(*[SpanExportResult.FAILURE] * 4), SpanExportResult.FAILURE)
+    for _ in range(4):
+        assert exporter.export([]) is SpanExportResult.FAILURE
+    assert [record.name for record in caplog.records] == ["or_instrument", "or_instrument"]
+    assert "nothing arrives at http://collector:4318/v1/traces: connection refused. Calls" in caplog.text
+
+
+def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK's own line with a traceback does not come of it."""
+    delivery = Delivery()
+    exporter = delivery.watched(Exporter(ValueError("x")), SpanExportResult.FAILURE)
+    assert exporter.export([]) is SpanExportResult.FAILURE
+    assert delivery.problem == "http://collector:4318/v1/traces: ValueError"
+    assert len(caplog.records) == 1
+
+
+def test_a_good_export_says_nothing_and_clears_the_problem(caplog: pytest.LogCaptureFixture) -> None:
+    """What was is over."""
+    delivery = Delivery()
+    exporter = delivery.watched(Exporter(SpanExportResult.FAILURE, SpanExportResult.SUCCESS), SpanExportResult.FAILURE)
+    exporter.export([])
+    assert delivery.problem is not None
+    caplog.clear()
+    assert exporter.export([]) is SpanExportResult.SUCCESS
+    assert delivery.problem is None
+    assert caplog.records == []
+
+
+def test_exporters_of_the_application_say_what_they_say(caplog: pytest.LogCaptureFixture) -> None:
+    """They use the same loggers."""
+    Delivery().watched(Exporter(), SpanExportResult.FAILURE)
+    Exporter(SpanExportResult.FAILURE).export([])
+    assert [record.name for record in caplog.records] == [THEIRS.name] * 2
