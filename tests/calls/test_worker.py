@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from installed import need
 
 from or_instrument._calls import shield as _shield
 from or_instrument._calls import worker as _worker
@@ -239,7 +240,7 @@ print("done")
 )
 def test_threads_that_become_greenlets_after_the_import_wait_as_greenlets(library: str, patch: str) -> None:
     """A worker and a lock made before the patch, and first used after it, stop nobody."""
-    pytest.importorskip(library)
+    need(library)
     script = PATCHED_LATE.format(library=library, patch=patch)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60, check=False

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from installed import need
 
 from or_instrument.testing import FakeOpenRouter
 
@@ -46,7 +47,7 @@ def test_calls_are_answered_and_recorded_whenever_threads_become_greenlets(
     library: str, when: str, fake: FakeOpenRouter
 ) -> None:
     """Plain replies and dropped streams alike; nothing waits for ever, and nothing is said on the way out."""
-    pytest.importorskip(library)
+    need(library)
     places = dict.fromkeys(("first", "patch_then_call", "between"), "")
     if when == "after_a_call":
         places["between"] = f"ask(); {PATCH[library]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fresh_install import CALL, environ, run, running, until
+from installed import need
 from otlp_receiver import Received, http_receiver
 
 from or_instrument.testing import FakeOpenRouter
@@ -120,7 +121,7 @@ def test_a_signal_that_comes_to_the_hub_of_greenlets(
     library: str, patch: str, pause: str, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
 ) -> None:
     """Nothing may wait there; what was recorded goes out all the same."""
-    pytest.importorskip(library)
+    need(library)
     code = f"""
 import sys
 sys.modules["trio"] = None  # does not bear eventlet's sockets
