@@ -104,15 +104,19 @@ class Body:
     def __init__(self, fold: Fold, see: See | None) -> None:
         self._fold = fold
         self._see = see
-        self._excerpt = Excerpt(LIMIT if see is None else None)
+        self._excerpt: Excerpt | None = None
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
+        if self._excerpt is None:
+            self._excerpt = Excerpt(LIMIT if self._see is None else None)
         self._excerpt.add(data)
 
     def settle(self) -> None:
-        """Read it, where it has come to its end."""
-        excerpt, self._excerpt = self._excerpt, Excerpt()
+        """Read what has come, once."""
+        excerpt, self._excerpt = self._excerpt, None
+        if excerpt is None:
+            return
         self.show(excerpt.bodies())
         # The ends of a large one show what they show, also where there is more to come.
         self._fold.is_ended = self._fold.is_ended and excerpt.is_whole

@@ -25,6 +25,9 @@ _BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
 _TELLING: Final = re.compile(rb'"(?:usage|error)"(?!\s*:\s*null)')
+_ENDING: Final = re.compile(
+    rb'"(?:native_finish_reason|finish_reason|stop_reason)"\s*:\s*"|"status"\s*:\s*"(?:completed|incomplete|failed)'
+)
 _FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
 # A key whose value may be large: what stands before it is at the top of the object.
 _LARGE: Final = re.compile(r',\s*"(?:choices|data|output|embeddings|images|results|content|instructions|tools)"\s*:')
@@ -70,6 +73,11 @@ def tells(block: bytes) -> bool:
     Inside a text the quotes would be escaped.
     """
     return _TELLING.search(block) is not None
+
+
+def ends(block: bytes) -> bool:
+    """Return whether something in a block says how the answer ended."""
+    return _DONE in block or _ENDING.search(block) is not None
 
 
 def telling(block: bytes, last: int) -> bytes:

@@ -12,10 +12,10 @@ from typing import Final, TypeAlias
 from or_instrument._openrouter.events import (
     LIMIT,
     Excerpt,
+    ends,
     events,
     is_done,
     parse_body,
-    tail_start,
     telling,
     tells,
     with_line_feeds,
@@ -31,7 +31,8 @@ _DATA: Final = b"data:"
 _USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
-_LONG: Final = 4 * 1024
+_LONG: Final = 768
+"""How many bytes of a read are kept as the last events; of a longer one what tells is read at once."""
 _LAST: Final = 3
 
 
@@ -103,12 +104,17 @@ class Events:
     def _take_block(self, block: bytes) -> None:
         if self.is_new:
             self._begin(block)
-        if self._see is not None or tells(block) or (self._is_watched and _REASON in block):
+        is_long = len(block) > _LONG
+        if (
+            self._see is not None
+            or tells(block)
+            or (self._is_watched and _REASON in block)
+            or (is_long and ends(block))
+        ):
             self._flush()
             self._show(block if self._see is not None or len(block) <= LIMIT else telling(block, _LAST))
         else:
-            self._before = self._last
-            self._last = block if len(block) <= _LONG else block[tail_start(block, _LAST) :]
+            self._before, self._last = self._last, b"" if is_long else block
 
     def _begin(self, block: bytes) -> None:
         data = next(events(block), None)
