@@ -122,12 +122,17 @@ def money() -> list[Builder[models.Panel]]:
             "Own key bypassed",
             "USD billed to your credits by providers that your own key was used at within the day before.",
             query(q.byok_bypassed(BAR), "{{openrouter_provider_name}}"),
-        ),
+        ).span(8),
         bars(
             "By service tier",
             "USD spent, by the tier that calls were served in; allow it with metric_attributes.",
             query(q.spend(BAR, q.TIER), f"{{{{{q.TIER}}}}}"),
-        ),
+        ).span(8),
+        bars(
+            "By client",
+            "USD spent, by the library that made the calls; allow it with metric_attributes.",
+            query(q.spend(BAR, q.CLIENT), f"{{{{{q.CLIENT}}}}}"),
+        ).span(8),
         by_model(),
     ]
 

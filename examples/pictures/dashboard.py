@@ -32,11 +32,15 @@ COLUMN, ROW = 24, 0.3
 """Grafana's columns in a row of panels, and inches of one of its rows."""
 
 
-def ask(server: str, query: str, *, over_time: bool) -> list[dict[str, Any]]:
+def filled(text: str) -> str:
     for name, value in FILLED.items():
-        query = query.replace(name, value)
+        text = text.replace(name, value)
+    return text
+
+
+def ask(server: str, query: str, *, over_time: bool) -> list[dict[str, Any]]:
     now = time.time()
-    fields: dict[str, Any] = {"query": query}
+    fields: dict[str, Any] = {"query": filled(query)}
     if over_time:
         fields |= {"start": now - RANGE_S, "end": now, "step": STEP_S}
     path = "query_range" if over_time else "query"
@@ -45,8 +49,8 @@ def ask(server: str, query: str, *, over_time: bool) -> list[dict[str, Any]]:
 
 
 def named(series: dict[str, Any], target: dict[str, Any]) -> str:
-    labels = series["metric"].values()
-    return ", ".join(labels) or target.get("legendFormat") or ""
+    fixed = target["legendFormat"]
+    return ", ".join(series["metric"].values()) or ("none" if "{{" in fixed else fixed)
 
 
 def number(axes: Axes, panel: dict[str, Any], server: str) -> None:
@@ -124,7 +128,7 @@ def draw(server: str, target: str) -> None:
         axes = figure.add_axes(
             (left + 0.03, top - tall * 0.85, width * legend - 0.02, tall * 0.68), facecolor="#111217"
         )
-        axes.set_title(panel["title"], color="#ccc", fontsize=8, loc="left")
+        axes.set_title(filled(panel["title"]), color="#ccc", fontsize=8, loc="left")
         for spine in axes.spines.values():
             spine.set_color("#333")
         DRAWN[panel["type"]](axes, panel, server)

@@ -272,6 +272,7 @@ EXPECTED: dict[tuple[str, str], Expected] = {
     },
     ("Own key bypassed", "A"): bypassed,
     ("By service tier", "A"): by_tier,
+    ("By client", "A"): lambda w: {by("openrouter_client")("openai"): money(told(w))},
     ("Unattributed", "A"): lambda w: {by("job")(JOB): float(w.fake.charged_usd - charged(w.calls))},
     ("By service, model and provider", "A"): in_rows(money),
     ("By service, model and provider", "B"): calls_in_rows,
