@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from hypothesis import given, settings
@@ -261,6 +262,47 @@ def test_the_key_of_a_call_is_there_as_its_hash(
     assert told == [hashlib.sha256(key.encode()).hexdigest() for key in keys]
     assert rows(path)[2]["source"] == "generation"
     assert b"sk-or-" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+@pytest.mark.anyio
+async def test_every_client_s_calls_have_their_key_and_name(
+    path: Path, instrumented: Callable[..., Telemetry], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """Through whichever of them a call was made; its sum is that of the key in the service's books."""
+    requests, aiohttp = pytest.importorskip("requests"), pytest.importorskip("aiohttp")
+    instrumented(ledger=path)
+    asked: Any = {"model": "a/model", "messages": []}
+    at = f"{fake.base_url}/chat/completions"
+    headers = {name: {"Authorization": f"Bearer sk-{name}"} for name in ("httpx", "requests", "aiohttp")}
+    client.chat.completions.create(**asked)
+    httpx.post(at, json=asked, headers=headers["httpx"])
+    requests.post(at, json=asked, headers=headers["requests"], timeout=30)
+    async with aiohttp.ClientSession() as session, session.post(at, json=asked, headers=headers["aiohttp"]) as reply:
+        await reply.json()
+    assert or_instrument.flush()
+    keys = {"openai": "sk-or-test", "httpx": "sk-httpx", "requests": "sk-requests", "aiohttp": "sk-aiohttp"}
+    hashes = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()}
+    assert {row["client"]: row["api_key_hash"] for row in rows(path)} == hashes
+    spent = {row["client"]: Decimal(row["spend"]) for row in rows(path)}
+    assert spent == {name: fake.charged_to(key) for name, key in keys.items()}
+
+
+def test_a_job_that_two_processes_ask_after_is_one_row(
+    path: Path, instrumented: Callable[..., Telemetry], fake: FakeOpenRouter
+) -> None:
+    """With the cost that it had when it was done, and the key of who saw that first."""
+    instrumented(ledger=path)
+    headers = {"Authorization": "Bearer sk-jobs"}
+    job = httpx.post(f"{fake.base_url}/videos", json={"model": "a/video", "prompt": "x"}, headers=headers).json()
+    for _ in range(4):
+        httpx.get(f"{fake.base_url}/videos/{job['id']}", headers=headers)
+    or_instrument.uninstrument()
+    or_instrument.instrument(hosts=["127.0.0.1"], ledger=path)
+    httpx.get(f"{fake.base_url}/videos/{job['id']}", headers=headers)
+    assert or_instrument.flush()
+    (row,) = rows(path)
+    assert (row["process"], row["operation"], Decimal(row["spend"])) == (0, "videos", fake.charged_usd)
+    assert row["api_key_hash"] == hashlib.sha256(b"sk-jobs").hexdigest()
 
 
 @pytest.mark.parametrize(
