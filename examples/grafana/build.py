@@ -21,6 +21,7 @@ from panels import (
     USD,
     bars,
     framed,
+    graph,
     link,
     number,
     points,
@@ -30,6 +31,7 @@ from panels import (
 TARGET = Path(__file__).with_name("openrouter-cost.json")
 PERIOD, BAR = "$__range", "$__interval"
 GROUP = "{{$by}}"
+BUDGET = " ".join(f"{{{{openrouter_account_budget_{name}}}}}" for name in ("scope", "reset_interval", "id"))
 GUIDE = """\
 **Spend** is what a call cost in all: OpenRouter's charge and, on your own provider key (BYOK), the provider's bill.
 **No data** is not 0: nothing was measured. Calls that failed cost nothing; a call *of unknown cost* ended before its
@@ -133,6 +135,13 @@ def money() -> list[Builder[models.Panel]]:
             "USD spent, by the library that made the calls; allow it with metric_attributes.",
             query(q.spend(BAR, q.CLIENT), f"{{{{{q.CLIENT}}}}}"),
         ).span(8),
+        graph(
+            "Budgets of the key",
+            "USD left of each, where the service reports them.",
+            query(q.budgets_left(), BUDGET),
+            unit=USD,
+            decimals=3,
+        ).span(24),
         by_model(),
     ]
 

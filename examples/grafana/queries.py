@@ -13,6 +13,7 @@ FIRST_CHUNK = "gen_ai_client_operation_time_to_first_chunk_seconds_sum"
 TOKENS = "gen_ai_client_token_usage_sum"
 CACHED = "openrouter_usage_cache_read_tokens_total"
 MISSING = "openrouter_usage_missing_total"
+BUDGET_LEFT = "openrouter_account_budget_remaining_USD"
 CREDITS_LEFT = "openrouter_account_limit_remaining_USD"
 UNATTRIBUTED = "openrouter_account_unattributed_USD"
 CLIENT = "openrouter_client"
@@ -113,6 +114,12 @@ def unattributed() -> str:
 def credits_left() -> str:
     """Return the USD that are left of a key's limit; services that share the key report the same."""
     return f'min by (job) ({CREDITS_LEFT}{{job=~"$job"}})'
+
+
+def budgets_left() -> str:
+    """Return the USD that are left of each budget of a key; services that share the key report the same."""
+    labels = ", ".join(f"openrouter_account_budget_{name}" for name in ("scope", "reset_interval", "id"))
+    return f'min by ({labels}) ({BUDGET_LEFT}{{job=~"$job"}})'
 
 
 def data_check() -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,7 @@ VARIABLES = {
     "$model": ".*",
     "$by": "gen_ai_request_model",
 }
+BUDGET = "openrouter_account_budget"
 MODEL, SERVED_BY, BYOK = "gen_ai_request_model", "openrouter_provider_name", "openrouter_usage_is_byok"
 
 
@@ -274,6 +275,11 @@ EXPECTED: dict[tuple[str, str], Expected] = {
     ("By service tier", "A"): by_tier,
     ("By client", "A"): lambda w: {by("openrouter_client")("openai"): money(told(w))},
     ("Unattributed", "A"): lambda w: {by("job")(JOB): float(w.fake.charged_usd - charged(w.calls))},
+    ("Budgets of the key", "A"): lambda w: {
+        by(f"{BUDGET}_scope", f"{BUDGET}_reset_interval")("key_limit", "monthly"): float(
+            Decimal("12.5") - w.fake.charged_usd
+        )
+    },
     ("By service, model and provider", "A"): in_rows(money),
     ("By service, model and provider", "B"): calls_in_rows,
     ("By service, model and provider", "C"): in_rows(lambda e: money(e) / len(e)),
@@ -356,11 +362,26 @@ def test_recording_rules_count_what_the_service_charged(world: World) -> None:
     counting = {rule["record"]: rule["expr"].replace("[5m]", f"[{WINDOW}]") for rule in rules if "[5m]" in rule["expr"]}
     shown = {name: world.prometheus.query(expr) for name, expr in counting.items()}
     of_model, of_job = by("job", MODEL), by("job")(JOB)
-    books = world.books("model").items()
+    books, of_provider = world.books("model").items(), by("job", SERVED_BY)
+    keys = world.books("provider_name", "is_byok").items()
+    read: dict[str, Counter[str]] = {"input_tokens": Counter(), "cache_read_tokens": Counter()}
+    for call in world.calls:
+        for name, counted in read.items():
+            counted[str(call.request.model)] += getattr(call.usage, name, None) or 0
 
     assert shown == {
         "job_model:openrouter_spend_usd:5m": pytest.approx({of_model(JOB, *key): money(e) for key, e in books}),
         "job_model:openrouter_priced_calls:5m": {of_model(JOB, *key): len(e) for key, e in books},
+        **{
+            f"job_provider:openrouter_{name}_usd:5m": pytest.approx(
+                {of_provider(JOB, provider): money(e) for (provider, byok), e in keys if byok == said}
+            )
+            for name, said in (("credits", "false"), ("own_key", "true"))
+        },
+        **{
+            f"job_model:openrouter_{name}_tokens:5m": {of_model(JOB, m): n for m, n in read[field].items() if n}
+            for name, field in (("input", "input_tokens"), ("cached", "cache_read_tokens"))
+        },
         "job:openrouter_calls:5m": {of_job: len(world.calls)},
         "job:openrouter_failed_calls:5m": {of_job: sum(call.failure is not None for call in world.calls)},
         "job:openrouter_unknown_calls:5m": {of_job: sum(unknown(call) is not None for call in world.calls)},

@@ -13,10 +13,14 @@ yaml = pytest.importorskip("yaml")
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "prometheus"
 RULES, RULES_TEST = FOLDER / "rules.yml", FOLDER / "rules_test.yml"
 queries = example("grafana/queries.py")
-MODELS = "job, gen_ai_request_model"
+MODELS, PROVIDERS = "job, gen_ai_request_model", "job, openrouter_provider_name"
 COUNTED = {
     "job_model:openrouter_spend_usd:5m": (queries.SPEND, MODELS, ""),
     "job_model:openrouter_priced_calls:5m": (queries.PRICED, MODELS, ""),
+    "job_provider:openrouter_credits_usd:5m": (queries.SPEND, PROVIDERS, queries.CREDITS),
+    "job_provider:openrouter_own_key_usd:5m": (queries.SPEND, PROVIDERS, queries.BYOK),
+    "job_model:openrouter_input_tokens:5m": (queries.TOKENS, MODELS, queries.INPUT),
+    "job_model:openrouter_cached_tokens:5m": (queries.CACHED, MODELS, ""),
     "job:openrouter_calls:5m": (queries.CALLS, "job", ""),
     "job:openrouter_failed_calls:5m": (queries.CALLS, "job", queries.FAILED),
     "job:openrouter_unknown_calls:5m": (queries.MISSING, "job", queries.UNKNOWN),

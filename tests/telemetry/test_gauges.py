@@ -226,3 +226,46 @@ def test_a_ledger_shows_what_another_client_spends(
     with observe_account(client, meter_provider=meter.provider, attributes={"n": "2"}) as gauges:
         gauges.refresh()
         assert "unattributed" not in meter.values()
+
+
+def budget_points(meter: Meter) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return what each budget shows, by the last word of the gauge and the values of its labels."""
+    data: Any = meter._reader.get_metrics_data()
+    metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if ".budget." in m.name]
+    told = [(metric.name.rpartition(".")[2], point) for metric in metrics for point in metric.data.data_points]
+    return {(name, tuple(value for _, value in sorted(point.attributes.items()))): point.value for name, point in told}
+
+
+def test_each_budget_of_a_key_is_shown(fake: OddAccount, client: openai.OpenAI, meter: Meter) -> None:
+    """With what it is for, how often it begins anew and its id as labels; the time of that is a value, not a label."""
+    fake.now = lambda: 1_795_000_000.0  # 2026-11-18
+    fake.key_limit_usd = 5
+    fake.key_budgets = [
+        {"scope": "workspace", "limit_usd": 2, "reset_interval": "daily", "budget_id": "b-1"},
+        {"scope": "workspace", "limit_usd": 9, "reset_interval": None, "guardrail_id": "g-1"},
+    ]
+    with observe_account(client, meter_provider=meter.provider) as gauges:
+        gauges.refresh()
+        assert budget_points(meter) == {
+            ("limit", ("b-1", "daily", "workspace")): 2,
+            ("spend", ("b-1", "daily", "workspace")): 0,
+            ("remaining", ("b-1", "daily", "workspace")): 2,
+            ("resets_at", ("b-1", "daily", "workspace")): 1_795_046_400,
+            ("limit", ("g-1", "workspace")): 9,
+            ("spend", ("g-1", "workspace")): 0,
+            ("remaining", ("g-1", "workspace")): 9,
+            ("limit", ("monthly", "key_limit")): 5,
+            ("spend", ("monthly", "key_limit")): 0,
+            ("remaining", ("monthly", "key_limit")): 5,
+            ("resets_at", ("monthly", "key_limit")): 1_796_083_200,
+        }
+
+
+@pytest.mark.parametrize("said", [True, "many", None, [], float("nan"), 10**400, {}])
+def test_what_is_no_number_of_a_budget_is_not_shown(said: Any, meter: Meter) -> None:
+    """Overspent, what is left is negative; the rest stays."""
+    budget = {"scope": "s", "limit_usd": said, "remaining_usd": -0.5, "resets_at": said}
+    gauges = AccountGauges(lambda: status(budgets=[budget]), 60)
+    gauges.show(meter.provider.get_meter("test"))
+    gauges.refresh()
+    assert budget_points(meter) == {("remaining", ("s",)): -0.5}

@@ -24,6 +24,7 @@ from or_instrument._money.ledger import ledger_path
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.generation import KeyStatus
 from or_instrument._records import NOTHING, AttributeValue
+from or_instrument._telemetry.budgets import GAUGES, Gauge, points
 from or_instrument._telemetry.names import ACCOUNT
 from or_instrument._telemetry.providers import check_provider
 from or_instrument._version import __version__
@@ -52,6 +53,9 @@ def observe_account(
 
     A thread reads `GET /key` at once and then every `every_s` seconds. When a read fails, the last values stay, and
     `openrouter.account.age` (seconds since the last good read) grows. A key without a limit has no limit gauges.
+
+    Each budget of the key is shown as `openrouter.account.budget.{limit,spend,remaining}` (USD) and `.resets_at`
+    (seconds since the epoch), with the labels `openrouter.account.budget.{scope,reset_interval,id}`.
 
     Where `instrument(ledger=...)` keeps a ledger, `openrouter.account.unattributed` (USD) is what the key was charged
     since the ledger's first reading of it, less the cost of its calls in the ledger, of all processes that share it.
@@ -102,6 +106,8 @@ class AccountGauges:
         """Make the gauges."""
         for name, description in _FIELDS.items():
             meter.create_observable_gauge(f"{ACCOUNT}.{name}", [self._showing(name)], "USD", description)
+        for name, gauge in GAUGES.items():
+            meter.create_observable_gauge(name, [partial(self._show_budgets, gauge)], gauge.unit, gauge.description)
         meter.create_observable_gauge(f"{ACCOUNT}.age", [self._age], "s", "The age of the other account gauges.")
         description = "What the key was charged that no call in the ledger explains, since the ledger's first reading."
         meter.create_observable_gauge(f"{ACCOUNT}.unattributed", [self._show_unattributed], "USD", description)
@@ -148,6 +154,12 @@ class AccountGauges:
             return [] if amount is None else self._shown(float(amount))
 
         return show
+
+    def _show_budgets(self, gauge: Gauge, _options: CallbackOptions) -> Iterable[Observation]:
+        if self._last is None or self._worker.is_stopped:
+            return []
+        told = points(self._last[0], gauge)
+        return [Observation(value, {**self._attributes, **labels}) for value, labels in told]
 
     def _show_unattributed(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [] if self._unattributed is None else self._shown(float(self._unattributed))

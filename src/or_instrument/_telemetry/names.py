@@ -103,6 +103,10 @@ PROVIDER_SWITCHES: Final = "openrouter.session.provider_switches"
 MISSING: Final = "openrouter.usage.missing"
 MISSING_REASON: Final = "openrouter.missing.reason"
 ACCOUNT: Final = "openrouter.account"
+BUDGET: Final = "openrouter.account.budget"
+BUDGET_SCOPE: Final = "openrouter.account.budget.scope"
+BUDGET_RESET_INTERVAL: Final = "openrouter.account.budget.reset_interval"
+BUDGET_ID: Final = "openrouter.account.budget.id"
 
 SECONDS_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))
