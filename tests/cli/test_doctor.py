@@ -73,7 +73,7 @@ def test_the_endpoint_is_asked(protocol: str) -> None:
             OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
             OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
         )
-        assert _of(_findings(env, code=0), "otlp") == ["ok"]
+        assert _of(_findings(env, code=0), "otlp") == ["ok", "ok"]
         assert [span.name for span in receiver.spans()] == ["or-instrument doctor"]
 
 
@@ -85,8 +85,38 @@ def test_a_dead_endpoint_is_a_problem() -> None:
         OTEL_EXPORTER_OTLP_HEADERS="authorization=secret",
     )
     done = run(*DOCTOR, "--timeout", "1", env=env, code=1)
-    assert "http://127.0.0.1:9/v1/traces (http/protobuf) did not take a test span" in done.stdout
+    assert "http://127.0.0.1:9/v1/traces (http/protobuf) did not take a test span: connection refused" in done.stdout
+    assert "http://127.0.0.1:9/v1/metrics (http/protobuf) did not take metrics: connection refused" in done.stdout
     assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_server_without_the_metrics_path_is_told_from_a_dead_one() -> None:
+    """Jaeger takes spans alone: the variable that says so is named."""
+    with http_receiver(metrics_status=404) as receiver:
+        env = environ(OR_INSTRUMENT_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+        done = run(*DOCTOR, env=env, code=1)
+    assert "took a test span" in done.stdout
+    assert "OTEL_METRICS_EXPORTER=none" in done.stdout
+
+
+@pytest.mark.parametrize(("hosts", "level"), [("openrouter.ai", "problem"), ("proxy.example", "ok"), ("*", "ok")])
+def test_a_base_url_whose_calls_are_not_recorded_is_a_problem(hosts: str, level: str) -> None:
+    """`OPENAI_BASE_URL` sends every client there."""
+    env = environ(OR_INSTRUMENT_HOSTS=hosts, OPENAI_BASE_URL="https://proxy.example/v1")
+    assert _of(_findings(env, code=int(level == "problem")), "hosts") == [level]
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon"])
+def test_a_timeout_that_is_none_is_refused(timeout: str) -> None:
+    """It says what is allowed, or that it is no number."""
+    assert "--timeout" in run(*DOCTOR, "--timeout", timeout, env=environ(), code=2).stderr
+
+
+def test_a_wrong_switch_is_not_also_called_unset() -> None:
+    """One fault is told once."""
+    findings = _findings(environ(OR_INSTRUMENT_ENABLED="perhaps"), code=1)
+    assert _of(findings, "OR_INSTRUMENT_ENABLED") == ["problem"]
+    assert not any("is not set" in finding["found"] for finding in findings)
 
 
 def test_the_applications_providers_are_seen(tmp_path: Path) -> None:

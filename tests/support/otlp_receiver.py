@@ -74,8 +74,8 @@ class Received:
 
 
 @contextmanager
-def http_receiver() -> Iterator[Received]:
-    """Receive OTLP over HTTP with protobuf bodies."""
+def http_receiver(metrics_status: int = 200) -> Iterator[Received]:
+    """Receive OTLP over HTTP with protobuf bodies; answer exports of metrics with a status."""
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,7 +86,7 @@ def http_receiver() -> Iterator[Received]:
             kind = ExportTraceServiceRequest if self.path.endswith("/traces") else ExportMetricsServiceRequest
             received.headers.append({name.lower(): value for name, value in self.headers.items()})
             received.add(kind.FromString(body))
-            self.send_response(200)
+            self.send_response(200 if kind is ExportTraceServiceRequest else metrics_status)
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", "0")
             self.end_headers()

@@ -65,6 +65,6 @@ SERVERS = (
 ZERO_CODE = tuple(
     row._replace(name=f"opentelemetry-instrument {row.name}", by_opentelemetry=True, is_quick=row.name == "uvicorn")
     for row in (*GUNICORN, *SERVERS)
-    if row.name in {"uvicorn", "gunicorn sync", "gunicorn gevent", "gunicorn uvicorn worker"}
+    if row.name in {"uvicorn", "gunicorn sync", "gunicorn gthread", "gunicorn uvicorn worker"}
 )
 ROWS = (*GUNICORN, *SERVERS, *ZERO_CODE)

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
 
 from or_instrument._clients.openai_sdk import SUPPORTED
 from or_instrument._extras import MissingExtra
 from or_instrument._instrument import instrument, is_instrumented
+from or_instrument._openrouter.hosts import Hosts
 from or_instrument._options import ENABLED
 from or_instrument._settings import enabled, explain, resolve
 
@@ -92,7 +94,7 @@ def start_up() -> Iterator[Finding]:
         yield Finding(NOTE, "start-up hook", "not installed", "use or-instrument run CMD..., or call instrument()")
     if enabled(os.environ) and "_or_instrument_startup" not in sys.modules:
         yield Finding(PROBLEM, "start-up hook", "it has not run", "use or-instrument run CMD..., or call instrument()")
-    if enabled(os.environ) is None:
+    if not os.environ.get(ENABLED, "").strip():
         yield Finding(NOTE, "start-up hook", f"{ENABLED} is not set: the code must call instrument()")
 
 
@@ -133,26 +135,46 @@ def providers() -> Iterator[Finding]:
 
 
 def endpoint(timeout_s: float) -> Iterator[Finding]:
-    """Say whether the OTLP endpoint answers, where it is used."""
+    """Say whether the OTLP endpoint takes spans and metrics, where it is used."""
     if resolve({}, os.environ).exporter != "otlp":
         return
-    from or_instrument._cli.probe import send_test_span  # noqa: PLC0415 - needs the exporter
+    from or_instrument._cli.probe import send_no_metrics, send_test_span  # noqa: PLC0415 - need the exporter
 
-    try:
-        sent = send_test_span(timeout_s)
-    except MissingExtra as exc:
-        yield Finding(PROBLEM, "otlp", str(exc))
+    for send, signal, what in ((send_test_span, "TRACES", "a test span"), (send_no_metrics, "METRICS", "metrics")):
+        try:
+            sent = send(timeout_s)
+        except MissingExtra as exc:
+            yield Finding(PROBLEM, "otlp", str(exc))
+            return
+        if sent is None:
+            yield Finding(NOTE, "otlp", f"OTEL_{signal}_EXPORTER is none: of {what} nothing is sent")
+        elif sent.is_accepted:
+            yield Finding(OK, "otlp", f"{sent.endpoint} ({sent.protocol}) took {what}")
+        else:
+            found = f"{sent.endpoint} ({sent.protocol}) did not take {what}: {sent.reason}"
+            yield Finding(PROBLEM, "otlp", found, _remedy(signal, sent.reason))
+
+
+def _remedy(signal: str, reason: str) -> str:
+    if reason == "connection refused":
+        return "nobody listens there: start the collector, or check OTEL_EXPORTER_OTLP_ENDPOINT"
+    if "404" in reason or "405" in reason or "Not Found" in reason:
+        return f"the server has no such path: OTEL_{signal}_EXPORTER=none where it takes no {signal.lower()}"
+    return "check OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (4318 is http/protobuf, 4317 grpc) and _HEADERS"
+
+
+def recorded_host() -> Iterator[Finding]:
+    """Say whether the host that the environment sends the SDK to is one that is recorded."""
+    base_url = os.environ.get("OPENAI_BASE_URL", "").strip()
+    if not base_url:
         return
-    if sent is None:
-        yield Finding(NOTE, "otlp", "OTEL_TRACES_EXPORTER is none: no span is sent")
-    elif sent.is_accepted:
-        yield Finding(OK, "otlp", f"{sent.endpoint} ({sent.protocol}) took a test span")
+    host, hosts = urlsplit(base_url).hostname or base_url, resolve({}, os.environ).hosts
+    if "*" in hosts or Hosts(hosts).named("https", host, None) is not None:
+        yield Finding(OK, "hosts", f"OPENAI_BASE_URL: calls to {host} are recorded")
     else:
+        found = f"OPENAI_BASE_URL: calls to {host} are not recorded"
         yield Finding(
-            PROBLEM,
-            "otlp",
-            f"{sent.endpoint} ({sent.protocol}) did not take a test span: {sent.reason}",
-            "check OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (4318 is http/protobuf, 4317 grpc) and _HEADERS",
+            PROBLEM, "hosts", found, f"OR_INSTRUMENT_HOSTS={','.join((*hosts, host))} if it is a proxy of yours"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import chain
@@ -25,8 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="import a module of the application first, to see the providers that it sets",
     )
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="how long the OTLP endpoint may take (default 5)"
+        "--timeout",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long the OTLP endpoint may take (default 5)",
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: seconds, more than 0")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +59,7 @@ def examine(timeout_s: float = 5.0) -> Iterator[Finding]:
     return chain(
         checkup.versions(),
         checkup.switches(),
+        checkup.recorded_host(),
         checkup.start_up(),
         checkup.patch(),
         checkup.providers(),

@@ -1,21 +1,25 @@
-"""Sends one test span to the OTLP endpoint that the environment names, and tells what came of it."""
+"""Sends a test span and an empty export of metrics to the OTLP endpoint of the environment; tells what came of them."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from or_instrument._telemetry.exporters import protocol, span_exporter
+from or_instrument._telemetry.delivery import plain
+from or_instrument._telemetry.exporters import metric_exporter, protocol, span_exporter
 from or_instrument._version import __version__
 
 
 class Sent(NamedTuple):
-    """What became of the test span."""
+    """What became of an export."""
 
     endpoint: str
     protocol: str
@@ -24,14 +28,14 @@ class Sent(NamedTuple):
 
 
 class _Heard(logging.Handler):
-    """Keeps what the exporter says about a failure, instead of printing it."""
+    """Keeps the first thing that the exporter says about a failure, instead of printing it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.said = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said = " ".join(record.getMessage().split())
+        self.said = self.said or " ".join(record.getMessage().split())
 
 
 def send_test_span(timeout_s: float) -> Sent | None:
@@ -40,23 +44,46 @@ def send_test_span(timeout_s: float) -> Sent | None:
     Raises `MissingExtra` where the exporter is not installed.
     """
     make = span_exporter()
-    if make is None:
-        return None
-    exporter, heard, results = make(timeout=timeout_s), _Heard(), []
+    return None if make is None else _sent("TRACES", make(timeout=timeout_s), _span(), timeout_s)
+
+
+def send_no_metrics(timeout_s: float) -> Sent | None:
+    """Send an empty export of metrics, to see whether its path is there; return and raise likewise."""
+    make = metric_exporter()
+    return None if make is None else _sent("METRICS", make(timeout=timeout_s), MetricsData([]), timeout_s)
+
+
+def _sent(signal: str, exporter: Any, data: object, timeout_s: float) -> Sent:
+    heard, results = _Heard(), []
     log = logging.getLogger("opentelemetry")
     was_propagated, log.propagate = log.propagate, False
     log.addHandler(heard)
     try:
         # The exporter's own deadline does not cover resolving a name.
-        thread = threading.Thread(target=lambda: results.append(exporter.export(_span())), daemon=True)
+        thread = threading.Thread(target=lambda: results.append(exporter.export(data)), daemon=True)
         thread.start()
         thread.join(timeout_s + 1.0)
     finally:
         log.removeHandler(heard)
         log.propagate = was_propagated
-    is_accepted = results == [SpanExportResult.SUCCESS]
-    reason = "" if is_accepted else heard.said or f"no answer within {timeout_s:g} seconds"
-    return Sent(str(getattr(exporter, "_endpoint", "the endpoint")), protocol("TRACES"), is_accepted, reason)
+    is_accepted = bool(results) and results[0].name == "SUCCESS"
+    endpoint = str(getattr(exporter, "_endpoint", "the endpoint"))
+    return Sent(
+        endpoint, protocol(signal), is_accepted, "" if is_accepted else _reason(endpoint, heard.said, timeout_s)
+    )
+
+
+def _reason(endpoint: str, said: str, timeout_s: float) -> str:
+    # An exporter that has no time for a second attempt does not say why the first one failed.
+    address = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout_s).close()
+    except ConnectionRefusedError:
+        return "connection refused"
+    except (OSError, ValueError):
+        pass
+    return plain(said) or f"no answer within {timeout_s:g} seconds"
 
 
 def _span() -> Any:

@@ -69,7 +69,7 @@ def load(exporter: str) -> Exporters:
             lambda: _tracer_provider(lambda: SimpleSpanProcessor(ConsoleSpanExporter())),
             lambda: _meter_provider(ConsoleMetricExporter()),
         )
-    spans, metrics = span_exporter(), _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
+    spans, metrics = span_exporter(), metric_exporter()
     return Exporters(
         lambda: _tracer_provider(lambda: _batched(spans)) if spans else NoOpTracerProvider(),
         lambda: _meter_provider(_told(metrics)) if metrics else NoOpMeterProvider(),
@@ -84,6 +84,11 @@ def span_exporter() -> Exporter | None:
 
     """
     return _otlp("TRACES", "trace_exporter", "OTLPSpanExporter")
+
+
+def metric_exporter() -> Exporter | None:
+    """Return how to make the OTLP metric exporter, likewise."""
+    return _otlp("METRICS", "metric_exporter", "OTLPMetricExporter")
 
 
 def protocol(signal: str) -> str:
