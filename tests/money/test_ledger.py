@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from filled_ledger import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_memory import Telemetry
@@ -29,7 +30,6 @@ from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import ledger as _ledger
 from or_instrument._money import schema
 from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
-from or_instrument._money.journal import Journal
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._openrouter.headers import api_key
@@ -74,6 +74,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
     yield made
     made.flush()
     made._worker.stop()
+    made._books()._journal.close()
 
 
 def test_a_call_is_a_row(path: Path, ledger: Ledger) -> None:
@@ -182,7 +183,7 @@ def test_rows_hold_what_calls_told(
         call(number, cost, started_ns=started, request=request._replace(attributes=attributes))
         for number, (cost, started, attributes) in enumerate(told)
     ]
-    Journal(str(path)).write([entry_of(made, 1) for made in calls])
+    write(path, [entry_of(made, 1) for made in calls])
     for row, made in zip(rows(path), calls, strict=True):
         assert Decimal(row["spend"]) == Decimal(str(made.spend))
         assert row["spend_e12"] is None or row["spend_e12"] * E12 + row["spend_e24"] * E24 == Decimal(row["spend"])
@@ -326,7 +327,7 @@ def test_a_job_is_one_row_whoever_asks_after_it(path: Path) -> None:
     """Two processes that see the cost of the same job write the same row; another job is another."""
     job = call(request=call().request._replace(operation="batches"), reply=call().reply._replace(id="batch-1"))
     other = job._replace(reply=job.reply._replace(id="batch-2"))
-    Journal(str(path)).write([entry_of(job, 1), entry_of(job._replace(id=9), 2), entry_of(other, 2)])
+    write(path, [entry_of(job, 1), entry_of(job._replace(id=9), 2), entry_of(other, 2)])
     assert len(rows(path)) == 2
     assert {row["process"] for row in rows(path)} == {0}
 
@@ -334,7 +335,7 @@ def test_a_job_is_one_row_whoever_asks_after_it(path: Path) -> None:
 def test_the_client_is_named(path: Path) -> None:
     """Through which a call was seen."""
     seen = call(request=call().request._replace(parameters={"openrouter.client": "httpx"}))
-    Journal(str(path)).write([entry_of(seen, 1)])
+    write(path, [entry_of(seen, 1)])
     assert rows(path)[0]["client"] == "httpx"
 
 
@@ -470,7 +471,7 @@ def test_a_full_disk_is_one_warning_and_what_waits_is_written_later(
 
 def test_a_ledger_of_this_version_is_opened_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which brings it up to date and keeps its rows, whoever of several processes comes first."""
-    Journal(str(path)).write([entry_of(call(), 1)])
+    write(path, [entry_of(call(), 1)])
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE calls ADD COLUMN more TEXT;\n"))
     with closing(open_ledger(path)), closing(open_ledger(path)) as connection:
         told = connection.execute("SELECT call, spend, more FROM calls").fetchall()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filled_ledger import call, fill
+from filled_ledger import call, fill, note_lost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,6 @@ from or_instrument import CostTracker
 from or_instrument._cli import main
 from or_instrument._cli.ledgers import day, last_days
 from or_instrument._money.focus import COLUMNS, MANDATORY
-from or_instrument._money.journal import Journal
 from or_instrument._money.query import totals_of
 from or_instrument._money.schema import open_ledger
 from or_instrument._money.totals import NONE, dimension_of
@@ -171,7 +170,7 @@ def test_totals_know_neither(
 
 def test_lost_calls_are_told(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr, so that what is printed stays an export."""
-    Journal(str(book)).note_lost(1, "2026-11-26", 3)
+    note_lost(book, "2026-11-26", 3)
     assert f"{book}: 3 calls could not be written" in run(capsys, "--ledger", book, "--format", "csv")[2]
 
 
@@ -314,7 +313,7 @@ def test_prune_keeps_the_last_days(tmp_path: Path, capsys: pytest.CaptureFixture
     ages = (0, 1, 2, 3)
     days = [(now - timedelta(days=age)).strftime("%Y-%m-%dT00:00") for age in ages]
     path = fill(tmp_path / "costs.db", [call(age, 1.0, at) for age, at in zip(ages, days, strict=True)])
-    Journal(str(path)).note_lost(1, days[3][:10], 9)
+    note_lost(path, days[3][:10], 9)
     assert main.main(["ledger", "prune", "--keep", "2d", "--ledger", str(path)]) == 0
     assert f"{path}: 2 rows of days before {days[1][:10]} removed" in capsys.readouterr().out
     with closing(open_ledger(path)) as ledger:

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from filled_ledger import call, fill, made_at
+from filled_ledger import call, fill, made_at, note_lost
 
 from or_instrument import Call
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
-from or_instrument._money.journal import Journal
 from or_instrument._money.reconcile import Line, Side, agree
 from or_instrument._money.schema import open_ledger
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -133,7 +132,7 @@ def test_a_lost_process_is_a_difference(world: World, reconcile: Reconcile) -> N
     """So are calls that could not be written, which the ledger counts."""
     world.both("2026-11-25T10:00", 0.25)
     world.charge("2026-11-25T10:00", cost=0.5)
-    Journal(str(world.path)).note_lost(9, "2026-11-25", 1)
+    note_lost(world.path, "2026-11-25", 1)
     code, out = reconcile()
     assert code == 1
     assert "1 call could not be written into the ledger" in out

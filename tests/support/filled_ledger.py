@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from or_instrument import Call, Reply, Request, Usage
-from or_instrument._money.entry import entry_of
+from or_instrument._money.entry import Entry, entry_of
 from or_instrument._money.journal import Journal
 
 
@@ -31,5 +32,17 @@ def call(number: int, cost: float | None, at: str = "2026-11-26T12:00", **said: 
 
 def fill(path: Path, calls: Iterable[Call], *, process: int = 1, api_key_hash: str | None = None) -> Path:
     """Write calls into a ledger; return its path."""
-    Journal(str(path)).write([entry_of(made, process, api_key_hash) for made in calls])
+    write(path, [entry_of(made, process, api_key_hash) for made in calls])
     return path
+
+
+def write(path: Path, entries: Sequence[Entry]) -> None:
+    """Write rows into a ledger."""
+    with closing(Journal(str(path))) as journal:
+        journal.write(entries)
+
+
+def note_lost(path: Path, day: str, calls: int) -> None:
+    """Note in a ledger that calls of a day could not be written."""
+    with closing(Journal(str(path))) as journal:
+        journal.note_lost(1, day, calls)

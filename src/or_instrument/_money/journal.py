@@ -44,10 +44,17 @@ class Journal:
         """Count calls that could not be written."""
         self._execute(_NOTE_LOST, (process, day, calls))
 
+    def close(self) -> None:
+        """Close the connection; the next statement opens one anew."""
+        if self._connection is not None:
+            _open.discard(self._connection)
+            self._connection.close()
+            self._connection = None
+
     def _execute(self, statement: str, parameters: Sequence[object]) -> None:
         if self._connection is not None and self._inode != _inode(self._path):
             # Somebody has moved or removed the file, and what was written now would be lost.
-            self._close()
+            self.close()
         if self._connection is None:
             self._connection = open_ledger(self._path, make=True, timeout_s=0)
             self._inode = _inode(self._path)
@@ -58,14 +65,8 @@ class Journal:
             raise
         except sqlite3.DatabaseError:
             # A corrupt file may be replaced, and is then read anew.
-            self._close()
+            self.close()
             raise
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            _open.discard(self._connection)
-            self._connection.close()
-            self._connection = None
 
 
 def _inode(path: str) -> int:
