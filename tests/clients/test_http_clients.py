@@ -398,3 +398,46 @@ async def test_recovered_with_the_calls_own_key(fake: FakeOpenRouter, instrument
     assert [(call.spend, call.recovers is None) for call in telemetry.calls] == [(None, True), (0.5, False)]
     asked = fake.requests[-1]
     assert (asked.path, asked.headers["authorization"]) == ("/api/v1/generation", "Bearer sk-or-own")
+
+
+def test_batch_is_recorded_once_and_without_a_duration_point(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """A batch is one call, of the poll that first shows its cost, and its time is in no histogram of durations."""
+    asked = {"model": "a/model", "endpoint": "/v1/chat/completions", "requests": [{"custom_id": "1", "body": BODY}]}
+    with httpx.Client(base_url=fake.base_url) as client, or_instrument.track() as cost:
+        batch = client.post("/batches", json=asked).json()
+        for _ in range(3):
+            client.get(f"/batches/{batch['id']}")
+            client.get("/batches")
+    (call,) = telemetry.settle().calls
+    assert (call.request.operation, call.spend, cost.total_usd) == (
+        "batches",
+        float(fake.charged_usd),
+        fake.charged_usd,
+    )
+    metrics = telemetry.metrics()
+    assert "gen_ai.client.operation.duration" not in metrics
+    assert telemetry.total("gen_ai.usage.cost") == call.spend
+
+
+def test_video_is_recorded_once_and_never_looked_up(fake: FakeOpenRouter, instrumented: Any) -> None:
+    """A video's POST, which answers with a generation id, is no call; the poll that shows its cost is one."""
+    telemetry = instrumented(lookup="missing")
+    fake.script(Answer(cost=0.5))
+    video = requests.post(url(fake, "videos"), json={"model": "a/model", "prompt": "a cat"}, timeout=5).json()
+    for _ in range(3):
+        requests.get(url(fake, f"videos/{video['id']}"), timeout=5)
+    telemetry.settle()
+    assert [(call.request.operation, call.spend) for call in telemetry.calls] == [("videos", 0.5)]
+    assert not [request for request in fake.requests if request.path.endswith("/generation")]
+
+
+def test_job_of_the_sdk_is_recorded_too(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """The OpenAI SDK's own poll of a batch that is done is one call of its seam."""
+    fake.job_polls = 0
+    asked = {"model": "a/model", "endpoint": "/v1/chat/completions", "requests": []}
+    with openai.OpenAI(api_key="k", base_url=fake.base_url, max_retries=0) as client:
+        batch: Any = client.post("/batches", body=asked, cast_to=object)
+        for _ in range(2):
+            client.batches.retrieve(batch["id"])
+    (call,) = telemetry.settle().calls
+    assert (call.request.operation, call.request.parameters["openrouter.client"]) == ("batches", "openai")

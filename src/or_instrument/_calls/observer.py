@@ -81,6 +81,11 @@ class Observer:
         """Return where a URL leads, `None` where its calls are not recorded."""
         return self._hosts.endpoint(url)
 
+    @property
+    def search(self) -> Callable[[str], object]:
+        """What finds a configured host by its name in a host or a URL, quickly; it may also find what is none."""
+        return self._hosts.search
+
     def named(self, scheme: str, host: str, port: int | None) -> Endpoint | None:
         """Return where a URL with these parts leads, `None` where its host is none of those named."""
         return self._hosts.named(scheme, host, port)

@@ -32,6 +32,7 @@ class AiohttpPatch(Seam):
     def __init__(self, observer: Observer, sends: Sends) -> None:
         super().__init__(observer)
         self._sends = sends
+        self._search = observer.search
 
     def install(self) -> None:
         """Wrap `ClientSession` now if aiohttp is imported, otherwise when it is; does not import it."""
@@ -41,7 +42,14 @@ class AiohttpPatch(Seam):
         if self._observer is not None:
             self._wrappers.put_on(client.ClientSession, "_request", self._request)
 
-    async def _request(
+    def _request(
+        self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if self._is_other(session, args, kwargs):
+            return wrapped(*args, **kwargs)
+        return self._recorded(wrapped, session, args, kwargs)
+
+    async def _recorded(
         self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         sending = self._begin(session, args, kwargs)
@@ -52,6 +60,14 @@ class AiohttpPatch(Seam):
         _answered(sending, response)
         return response
 
+    def _is_other(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        try:
+            url = args[1] if len(args) > 1 else kwargs["str_or_url"]
+            base = session._base_url
+            return not (self._search(str(url)) or (base is not None and self._search(str(base))))
+        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
+            return True
+
     def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
         observer = self._observer
         if observer is None:
@@ -59,10 +75,9 @@ class AiohttpPatch(Seam):
         try:
             method, given = (*args, *(kwargs[name] for name in ("method", "str_or_url")[len(args) :]))
             url = session._build_url(given)
-            endpoint = observer.named(url.scheme, url.host or "", url.port)
-        except Exception as exc:  # noqa: BLE001 - the shield; the library itself says what is wrong with it
-            report("looking at a request", exc)
+        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
             return None
+        endpoint = observer.named(url.scheme, url.host or "", url.port)
         if endpoint is None:
             return None
         whom = partial(AiohttpAsker.target, session, url, kwargs)

@@ -28,6 +28,7 @@ class HTTPXPatch(Seam):
     def __init__(self, observer: Observer, sends: Sends) -> None:
         super().__init__(observer)
         self._sends = sends
+        self._search = observer.search
 
     def install(self) -> None:
         """Wrap the clients of each library now if it is imported, otherwise when it is; imports neither."""
@@ -41,7 +42,7 @@ class HTTPXPatch(Seam):
         self._wrappers.put_on(library.AsyncClient, "send", self._asend)
 
     def _send(self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        sending = self._begin(client, args, kwargs)
+        sending = None if self._is_other(args, kwargs) else self._begin(client, args, kwargs)
         if sending is None:
             return wrapped(*args, **kwargs)
         with sending:
@@ -49,7 +50,12 @@ class HTTPXPatch(Seam):
         _answered(sending, response)
         return response
 
-    async def _asend(
+    def _asend(self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if self._is_other(args, kwargs):
+            return wrapped(*args, **kwargs)
+        return self._arecorded(wrapped, client, args, kwargs)
+
+    async def _arecorded(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         sending = self._begin(client, args, kwargs)
@@ -60,17 +66,19 @@ class HTTPXPatch(Seam):
         _answered(sending, response)
         return response
 
+    def _is_other(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        try:
+            return not self._search((args[0] if args else kwargs["request"]).url.host)
+        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
+            return True
+
     def _begin(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
         observer = self._observer
         if observer is None:
             return None
-        try:
-            request = args[0] if args else kwargs["request"]
-            url = request.url
-            endpoint = observer.named(url.scheme, url.host, url.port)
-        except Exception as exc:  # noqa: BLE001 - the shield; the library itself says what is wrong with it
-            report("looking at a request", exc)
-            return None
+        request = args[0] if args else kwargs["request"]
+        url = request.url
+        endpoint = observer.named(url.scheme, url.host, url.port)
         if endpoint is None:
             return None
         return self._sends.begin(

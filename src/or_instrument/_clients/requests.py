@@ -30,6 +30,7 @@ class RequestsPatch(Seam):
     def __init__(self, observer: Observer, sends: Sends) -> None:
         super().__init__(observer)
         self._sends = sends
+        self._search = observer.search
 
     def install(self) -> None:
         """Wrap `Session` now if requests is imported, otherwise when it is; does not import it."""
@@ -40,7 +41,7 @@ class RequestsPatch(Seam):
             self._wrappers.put_on(sessions.Session, "send", self._send)
 
     def _send(self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        sending = self._begin(session, args, kwargs)
+        sending = None if self._is_other(args, kwargs) else self._begin(session, args, kwargs)
         if sending is None:
             return wrapped(*args, **kwargs)
         with sending:
@@ -48,16 +49,18 @@ class RequestsPatch(Seam):
         _answered(sending, response)
         return response
 
+    def _is_other(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        try:
+            return not self._search((args[0] if args else kwargs["request"]).url)
+        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
+            return True
+
     def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
         observer = self._observer
         if observer is None:
             return None
-        try:
-            request = args[0] if args else kwargs["request"]
-            endpoint = _endpoint(observer, request.url)
-        except Exception as exc:  # noqa: BLE001 - the shield; the library itself says what is wrong with it
-            report("looking at a request", exc)
-            return None
+        request = args[0] if args else kwargs["request"]
+        endpoint = _endpoint(observer, request.url)
         if endpoint is None:
             return None
         whom = partial(RequestsAsker.target, session, request, kwargs)
@@ -148,8 +151,11 @@ class RawHooks:
 
 
 def _endpoint(observer: Observer, url: str) -> Endpoint | None:
-    parts = urlsplit(url)
-    return observer.named(parts.scheme, parts.hostname or "", parts.port)
+    try:
+        parts = urlsplit(url)
+        return observer.named(parts.scheme, parts.hostname or "", parts.port)
+    except ValueError:  # the library itself says what is wrong with it
+        return None
 
 
 def _sent(request: Any) -> Sent:

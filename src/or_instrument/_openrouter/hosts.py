@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 OPENROUTER: Final = "openrouter"
@@ -26,6 +27,7 @@ _WELL_KNOWN: Final = {
 }
 """Values of `gen_ai.provider.name` that the GenAI conventions list, by the host that serves them."""
 
+_NOTHING: Final = r"(?!)"
 _CACHE_LIMIT: Final = 256
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
@@ -59,7 +61,10 @@ class Hosts:
         self._named = tuple(name for name in names if name != "*")
         self._any = "*" in names
         self._seen: dict[int, tuple[URL, Endpoint | None]] = {}
-        self._by_name: dict[str, bool] = {}
+        # Most requests of a process go to other hosts, and this search is all that they cost.
+        named = "|".join(map(re.escape, self._named)) or _NOTHING
+        self.search: Callable[[str], object] = re.compile(named, re.IGNORECASE).search
+        """Finds a configured host by its name in a host or a URL; what it does not find is none of them."""
 
     def endpoint(self, url: URL) -> Endpoint | None:
         """Return where the URL leads, `None` where its calls are not recorded."""
@@ -75,19 +80,10 @@ class Hosts:
 
     def named(self, scheme: str, host: str, port: int | None) -> Endpoint | None:
         """Return where a URL with these parts leads, `None` where its host is none of the configured ones by name."""
-        # Most requests of a process go to other hosts: all that they cost is this look-up.
-        if not self._is_named(host):
+        lower = host.lower().rstrip(".")
+        if not any(_is_within(lower, name) for name in self._named):
             return None
-        return Endpoint(host.lower().rstrip("."), port or _DEFAULT_PORTS.get(scheme, 443), OPENROUTER, is_named=True)
-
-    def _is_named(self, host: str) -> bool:
-        known = self._by_name.get(host)
-        if known is None:
-            if len(self._by_name) >= _CACHE_LIMIT:
-                self._by_name.clear()
-            lower = host.lower().rstrip(".")
-            self._by_name[host] = known = any(_is_within(lower, name) for name in self._named)
-        return known
+        return Endpoint(lower, port or _DEFAULT_PORTS.get(scheme, 443), OPENROUTER, is_named=True)
 
     def _resolve(self, url: URL) -> Endpoint | None:
         host = url.host.lower().rstrip(".")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
 
+from or_instrument._openrouter.request import JOBS
 from or_instrument._records import PENDING, Call, Usage
 from or_instrument._telemetry import names
 from or_instrument._telemetry.enrich import theirs_in
@@ -69,7 +70,8 @@ class Metrics:
             self._first_chunk.record(first_chunk, common, context)
         if failure is not None:
             common = self._labels.with_error(common, failure)
-        self._duration.record(call.duration_s, common, context)
+        if call.request.operation not in JOBS:  # its times are those of the poll that found it done
+            self._duration.record(call.duration_s, common, context)
 
     def _record_usage(self, usage: Usage, labels: LabelSet, context: Context | None, *, with_tokens: bool) -> None:
         if with_tokens:
