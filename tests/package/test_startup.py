@@ -172,6 +172,39 @@ def test_looking_for_openai_switches_nothing_on() -> None:
     assert run("-c", code, env=environ(OR_INSTRUMENT_ENABLED="true")).stdout == "['_or_instrument_startup']\n"
 
 
+@pytest.mark.parametrize("library", ["httpx2", "requests"])
+def test_other_clients_switch_it_on(library: str, fake: FakeOpenRouter, receiver: Received) -> None:
+    """A program that calls by another library is recorded without a change, also where our exporter needs that one."""
+    code = f"""
+import os, {library}
+url = os.environ["FAKE_URL"] + "/chat/completions"
+{library}.post(url, json={{"model": "a/model", "messages": []}}, timeout=5).raise_for_status()
+"""
+    env = environ(
+        OR_INSTRUMENT_ENABLED="true",
+        OR_INSTRUMENT_HOSTS="127.0.0.1",
+        OR_INSTRUMENT_EXPORTER="otlp",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        FAKE_URL=fake.base_url,
+    )
+    assert run("-c", code, env=env).stderr == ""
+    assert receiver.total("gen_ai.usage.cost") == pytest.approx(float(fake.charged_usd))
+    assert fake.charged_usd > 0
+
+
+def test_looking_for_a_library_switches_nothing_on() -> None:
+    """Whoever asks whether requests is installed, and imports it not, does not start us; a later import does."""
+    code = f"""
+import sys, importlib.util
+importlib.util.find_spec("requests")
+print({OURS})
+import requests
+print("or_instrument" in sys.modules and sys.modules["or_instrument"].is_instrumented())
+"""
+    done = run("-c", code, env=environ(OR_INSTRUMENT_ENABLED="true"))
+    assert done.stdout == "['_or_instrument_startup']\nTrue\n"
+
+
 def test_the_wheel_is_run_by_the_fresh_interpreter() -> None:
     """The tests above hold the wheel, not the source tree."""
     found = run("-c", "import or_instrument; print(or_instrument.__file__)", env=environ()).stdout
