@@ -20,7 +20,7 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.sdk_call import is_sdks_own
+from or_instrument._clients.sdk_call import SDK_CALL, is_sdks_own
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
@@ -52,7 +52,7 @@ class Sending:
     Without a flight it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_context", "_exchange", "_flight", "_outer", "_sent", "_tokens", "inside", "is_running")
+    __slots__ = ("_context", "_exchange", "_flight", "_outer", "_sent", "_tokens", "inside", "is_running", "sdk_call")
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class Sending:
         """Calls that were made meanwhile: response or exception of each, and what ends it if it is one of its own."""
         self._tokens: tuple[Any, Any] = (None, None)
         self.is_running = True
+        self.sdk_call = SDK_CALL.get()
+        """The call of the OpenAI SDK inside which this is sent."""
 
     def __enter__(self) -> Sending:
         """Be the innermost send."""
@@ -165,7 +167,8 @@ class Sends:
         outer = outer if outer is not None and outer.is_running else None
         if outer is not None and outer.carries(sent):
             return None
-        if outer is None and is_sdks_own(http, sent.agent):
+        # Inside a send of the SDK's, a hook may send by the same client, or have the SDK make a call of its own.
+        if (outer is None or outer.sdk_call is not SDK_CALL.get()) and is_sdks_own(http, sent.agent):
             return Sending(sent, None)
         if self._observer.is_idle():
             return None
