@@ -53,6 +53,18 @@ def test_options_of(asked: Callable[..., Any]) -> None:
         assert (sent.extra_json, sent.url, options.extra_json) == ({"usage": {}}, options.url, None)
 
 
+def test_headers_of(asked: Callable[..., Any], client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's headers are those of the call, of the client and of its HTTP client; ours take the call's place."""
+    monkeypatch.setattr(client, "_custom_headers", {"X-Client": "a"})
+    client._client.headers["X-Http"] = "b"
+    options = _sdk.options_of(*asked(extra_headers={"X-Call": "c"}))
+    of_call, of_client, of_http = _sdk.headers_of(client, options)
+    assert (of_call["X-Call"], of_client["X-Client"], of_http["x-http"]) == ("c", "a", "b")
+    assert not _sdk.headers_of(client, _sdk.options_of(*asked()))[0]
+    sent = _sdk.options_of(*_sdk.with_changes((), {"options": options}, {"headers": {**of_call, "X-Ours": "d"}}))
+    assert (sent.headers, options.headers) == ({"X-Call": "c", "X-Ours": "d"}, {"X-Call": "c"})
+
+
 def test_sent_body(asked: Callable[..., Any], fake: FakeOpenRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     """The body is `json_data`, and `extra_body` is `extra_json`, which wins."""
     options = _sdk.options_of(*asked(temperature=0.5, extra_body={"temperature": 0.25, "session_id": "s"}))
