@@ -11,6 +11,8 @@ import pytest
 from fresh_install import environ, install, run, site_of
 from otlp_receiver import grpc_receiver, http_receiver
 
+from or_instrument._cli import checkup
+
 DOCTOR = ("-m", "or_instrument", "doctor")
 
 
@@ -145,3 +147,12 @@ def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "problem  start-up hook: it has not run" in done.stdout
+
+
+def test_a_package_whose_calls_stay_unseen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a package is installed that sends from another process, the doctor says that its calls are not seen."""
+    theirs = checkup._version
+    monkeypatch.setattr(checkup, "_version", lambda name: "0.2" if name == "claude-agent-sdk" else theirs(name))
+    (finding,) = [found for found in checkup.versions() if found.subject == "claude-agent-sdk"]
+    assert finding.level == checkup.NOTE
+    assert "not seen" in finding.found

@@ -16,6 +16,7 @@ import pytest
 from prometheus_server import EXAMPLES
 
 NEEDS = {
+    "every_client.py": ("anthropic", "openrouter", "requests"),
     "fastapi_tenants.py": ("fastapi", "httpx", "opentelemetry.exporter.prometheus"),
     "gunicorn_workers.py": ("gunicorn", "httpx"),
     "langchain_chain.py": ("langchain_openai",),
@@ -46,6 +47,14 @@ def run_anyhow(path: str, *arguments: str, cwd: Path | None = None) -> subproces
 def amounts(text: str) -> list[Decimal]:
     """Return the USD that were printed, in order."""
     return [Decimal(found) for found in AMOUNT.findall(text)]
+
+
+def test_every_client_is_in_one_sum() -> None:
+    """Five clients' calls add up, each once, to what the service has in its books."""
+    *each, together, booked = amounts(run("every_client.py"))
+
+    assert len(each) == 5
+    assert sum(each) == together == booked > 0
 
 
 def test_quickstart_prints_model_tokens_and_cost() -> None:

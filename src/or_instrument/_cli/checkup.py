@@ -27,6 +27,8 @@ PROBLEM: Final = "problem"
 _PREFIX: Final = "OR_INSTRUMENT_"
 _HOOK: Final = "or_instrument_startup.pth"
 _PACKAGES: Final = ("or-instrument", "openai", "wrapt", "opentelemetry-api", "opentelemetry-sdk")
+_UNSEEN: Final = ("claude-agent-sdk",)
+"""It runs the Claude CLI, another process."""
 _OTHERS: Final = (
     "opentelemetry-instrumentation-genai-openai",
     "opentelemetry-instrumentation-openai-v2",
@@ -54,6 +56,10 @@ def versions() -> Iterator[Finding]:
             yield Finding(PROBLEM, package, "not installed", f"pip install {package}")
         else:
             yield Finding(OK, package, version)
+    for package in _UNSEEN:
+        if version := _version(package):
+            found = f"{version} is installed; it sends its calls from another process, where they are not seen"
+            yield Finding(NOTE, package, found, "take their cost from OpenRouter's activity page")
     for package in _OTHERS:
         if version := _version(package):
             yield Finding(
