@@ -27,6 +27,7 @@ from or_instrument._clients.sdk_call import SDK_CALL, SDKCall
 from or_instrument._clients.seam import Seam
 from or_instrument._clients.target import target_of
 from or_instrument._errors import BudgetExceeded
+from or_instrument._openrouter.hosts import Endpoint
 
 _log = logging.getLogger("or_instrument")
 _CLIENT_MODULE: Final = "openai._client"
@@ -71,7 +72,10 @@ class OpenAIPatch(Seam):
     def _request(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        opened = self._open(client, args, kwargs)
+        endpoint = self._endpoint(client, args, kwargs)
+        if endpoint is None:
+            return _unrecorded(wrapped, args, kwargs)
+        opened = self._open(endpoint, client, args, kwargs)
         call, token = _begun(client)
         try:
             if opened is None:
@@ -99,7 +103,10 @@ class OpenAIPatch(Seam):
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        opened = self._open(client, args, kwargs)
+        endpoint = self._endpoint(client, args, kwargs)
+        if endpoint is None:
+            return await _aunrecorded(wrapped, args, kwargs)
+        opened = self._open(endpoint, client, args, kwargs)
         call, token = _begun(client)
         try:
             if opened is None:
@@ -126,7 +133,18 @@ class OpenAIPatch(Seam):
                 _EXCHANGE.reset(tokens[1])
         return self._returned(flight, exchange, result)
 
-    def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
+    def _endpoint(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Endpoint | None:
+        """Return where a call goes, `None` where nothing is recorded of it: told first, as most hosts are others."""
+        observer = self._observer
+        if observer is None:
+            return None
+        try:
+            return observer.endpoint(openai_sdk.url_of(client, openai_sdk.options_of(args, kwargs)))
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("looking at a call", exc)
+            return None
+
+    def _open(self, endpoint: Endpoint, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
         """Return the opened call, `None` where it is none of ours or where something of ours failed.
 
         Raises `BudgetExceeded` where the code around the call has asked for it.
@@ -136,9 +154,6 @@ class OpenAIPatch(Seam):
             if observer is None or not self._records or observer.is_idle():
                 return None
             options = openai_sdk.options_of(args, kwargs)
-            endpoint = observer.endpoint(openai_sdk.url_of(client, options))
-            if endpoint is None:
-                return None
             asked = openai_sdk.sent_body(options), bool(kwargs.get("stream"))
             whom = partial(target_of, client, options)
             seen = observer.see(
