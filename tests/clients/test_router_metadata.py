@@ -15,6 +15,7 @@ from or_instrument.testing import Answer, FakeOpenRouter, errors
 Instrumented = Callable[..., Telemetry]
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 ASKED = "x-openrouter-metadata"
+PATHS = ["chat", "completions", *(["responses"] if hasattr(openai.OpenAI, "responses") else [])]
 
 
 def ask(client: openai.OpenAI, **options: Any) -> Any:
@@ -58,7 +59,7 @@ def test_what_the_user_asked_for_is_read_in_any_case(telemetry: Telemetry, clien
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", ["chat", "responses", "completions"])
+@pytest.mark.parametrize("path", PATHS)
 def test_every_endpoint_that_tells_is_asked(
     instrumented: Instrumented, fake: FakeOpenRouter, client: openai.OpenAI, path: str, stream: bool
 ) -> None:
