@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
+from pathlib import Path
 
 import nox
 
@@ -38,6 +40,12 @@ CORE_TESTS = (
     *(f"tests/telemetry/test_{name}.py" for name in ("enrich", "labels", "metrics", "span")),
 )
 """Other wings start processes, of which nothing is measured here."""
+
+PROGRAMS = {
+    "github.com/jaegertracing/jaeger/cmd/jaeger": "v1.76.0",
+    "github.com/prometheus/prometheus/cmd/prometheus": "v0.316.0",
+}
+COLLECTOR_BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
 
 _BASE = ("pytest>=9", "anyio", "hypothesis", "trio")
 _PROJECT = nox.project.load_toml("pyproject.toml")
@@ -162,6 +170,34 @@ def frameworks(session: nox.Session) -> None:
     """The frameworks that sit on the SDK, driven for real."""
     session.install(".", *_BASE, *_group("frameworks"))
     session.run("pytest", "-q", "tests/clients/test_frameworks.py", *session.posargs)
+
+
+@nox.session
+def chain(session: nox.Session) -> None:
+    """A real Collector, Jaeger and Prometheus with the examples' own files: their sums are the books'.
+
+    Go builds them: a quarter of an hour the first time, seconds from its cache.
+    """
+    if shutil.which("go") is None:
+        session.skip("needs go")
+    session.install(".[test]")
+    folder = Path(session.create_tmp()).resolve()
+    parts = Path("tests/backends/collector-builder.yaml").resolve()
+    go = partial(session.run, "go", external=True, env={"CGO_ENABLED": "0"})
+    for package, version in PROGRAMS.items():
+        program = package.rpartition("/")[2]
+        module = folder / f"{program}-module"
+        module.mkdir(exist_ok=True)
+        with session.chdir(module):
+            if not Path("go.mod").exists():
+                go("mod", "init", "chain")
+            go("get", "-tool", f"{package}@{version}", silent=True)
+            # Without what finds services in every cloud there is.
+            go("build", "-tags", "remove_all_sd", "-o", f"{folder / program}", package)
+    with session.chdir(folder):
+        go("run", COLLECTOR_BUILDER, f"--config={parts}")
+    programs = {"OR_INSTRUMENT_TESTS_PROGRAMS": f"{folder}"}
+    session.run("pytest", "-q", "-n", "0", "tests/backends/test_chain.py", *session.posargs, env=programs)
 
 
 @nox.session(python="3.12")
