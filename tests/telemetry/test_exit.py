@@ -13,6 +13,7 @@ from fresh_install import CALL, environ, run, running, until
 from installed import need
 from otlp_receiver import Received, http_receiver
 
+import or_instrument
 from or_instrument.testing import FakeOpenRouter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
@@ -137,6 +138,16 @@ open("ready", "w").close()
         assert process.wait(60) == -signal.SIGTERM
     assert "or_instrument" not in (tmp_path / "server.log").read_text()
     _assert_all_arrived(fake, receiver, 1)
+
+
+def test_uninstrument_takes_the_hooks_off_the_servers() -> None:
+    """The class is as it was, whether the server was imported before or after."""
+    server = pytest.importorskip("uvicorn.server").Server
+    before = server.shutdown
+    or_instrument.instrument()
+    assert server.shutdown is not before
+    or_instrument.uninstrument()
+    assert server.shutdown is before
 
 
 def test_frozen_after_flush(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
