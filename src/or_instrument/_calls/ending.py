@@ -40,18 +40,18 @@ def is_running(generator: object) -> bool:
     return bool(getattr(generator, "ag_running", False))
 
 
-def is_closed_by_reader(response: object, frame: FrameType | None) -> bool:
-    """Return whether a response is closed by what reads it: the HTTP library's own generator, or the SDK's.
+def reader_closing(response: object, frame: FrameType | None) -> FrameType | None:
+    """Return the frame of what reads a response where it is that which closes it: the HTTP library's, or the SDK's.
 
     They do so at the end of the body, after an error, and when they are destroyed; whoever else closes is the user.
     """
     for _ in range(_DEPTH):
         if frame is None:
-            return False
+            return None
         if frame.f_code.co_name in _READERS and response in _held_by(frame):
-            return True
+            return frame
         frame = frame.f_back
-    return False
+    return None
 
 
 def is_read_by_stream(frame: FrameType | None) -> bool:
@@ -65,18 +65,29 @@ def is_read_by_stream(frame: FrameType | None) -> bool:
     return False
 
 
-def end_closed(flight: Flight, *, by_reader: bool) -> None:
-    """End a call whose response has been closed while nobody was waiting for its bytes."""
+def end_closed(flight: Flight, reader: FrameType | None) -> None:
+    """End a call whose response has been closed, by its reader or the user, while nobody was waiting for its bytes."""
     exc = sys.exc_info()[1]
+    if reader is not None and exc is not None and not _passed(exc, reader):
+        exc = None  # the user handles it while he reads: it is none of this answer's
     if isinstance(exc, GeneratorExit):
         # Either way this may be a finaliser.
-        flight.put_off("abandoned" if by_reader else "closed")
-    elif not by_reader:
+        flight.put_off("closed" if reader is None else "abandoned")
+    elif reader is None:
         flight.finish("closed")
     elif exc is None:
         flight.finish("complete")
     else:
         broken(flight, exc)
+
+
+def _passed(exc: BaseException, frame: FrameType) -> bool:
+    traceback = exc.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame is frame:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def _held_by(frame: FrameType) -> tuple[object, object]:

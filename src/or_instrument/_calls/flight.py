@@ -129,6 +129,12 @@ class Flight:
             return
         if self.cut is not None and outcome == "abandoned":
             outcome, otherwise = "error", self.cut
+        try:
+            self._end(outcome, failure, otherwise, at_last_read=at_last_read)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("ending a call", exc)
+
+    def _end(self, outcome: Outcome, failure: Failure | None, otherwise: Failure | None, *, at_last_read: bool) -> None:
         ended = perf_counter()
         _live.pop(self.id, None)
         if at_last_read:

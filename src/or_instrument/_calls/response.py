@@ -7,23 +7,26 @@ object of the user's. Bytes count once: `iter_bytes` of httpx reads by its own `
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
-from types import FrameType, MethodType
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 from or_instrument._calls.ending import (
     broken,
     end_closed,
     is_cancellation,
-    is_closed_by_reader,
     is_read_by_stream,
     is_running,
+    reader_closing,
 )
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.failure import failure_of_exception
 
+T = TypeVar("T")
+_READABLE: Final = (None, "", "identity")
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
 _SYNC: Final = ("iter_bytes", "iter_raw", "close")
 _ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose")
@@ -40,16 +43,19 @@ def body_of(response: Any) -> bytes | None:
 class ResponseHooks:
     """The hooks on one response: its `iter_bytes`, `iter_raw` and `close`, or their async twins."""
 
-    __slots__ = ("_flight", "_is_decoding", "_names", "_reader", "_response", "_theirs")
+    __slots__ = ("_flight", "_is_decoding", "_names", "_originals", "_reader", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
         self._flight = flight
-        self._reader: object = None
+        self._reader: weakref.ref[Any] | None = None
         self._is_decoding = False
         held, stream = vars(response), response.stream
-        self._names = _ASYNC if hasattr(stream, "__aiter__") else _SYNC
+        is_async = hasattr(stream, "__aiter__")
+        # One that is both is read by whichever client has it.
+        self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
         self._theirs = {name: held[name] for name in self._names if name in held}
+        self._originals = [getattr(response, name) for name in self._names]
         for name in self._names:
             held[name] = getattr(self, name)
         flight.on_end = self.remove
@@ -66,52 +72,52 @@ class ResponseHooks:
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        self._reader = reader = self._read(self._original("iter_bytes")(*args, **kwargs), is_decoded=True)
-        return reader
+        return self._started(self._read(self._original("iter_bytes")(*args, **kwargs), is_decoded=True))
 
     def iter_raw(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
         theirs: Iterator[bytes] = self._original("iter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
-        self._reader = reader = self._read(theirs, is_decoded=False)
-        return reader
+        return self._started(self._read(theirs, is_decoded=False))
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        self._reader = reader = self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True)
-        return reader
+        return self._started(self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True))
 
     def aiter_raw(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
         theirs: AsyncIterator[bytes] = self._original("aiter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
-        self._reader = reader = self._aread(theirs, is_decoded=False)
-        return reader
+        return self._started(self._aread(theirs, is_decoded=False))
 
     def close(self) -> None:
         """Stand in for the response's own."""
-        by_reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
+        reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
         try:
             self._original("close")()
         finally:
-            self._closed(by_reader=by_reader)
+            self._closed(reader)
 
     async def aclose(self) -> None:
         """Stand in for the response's own."""
-        by_reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
+        reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
         try:
             await self._original("aclose")()
         finally:
-            self._closed(by_reader=by_reader)
+            self._closed(reader)
 
     def _original(self, name: str) -> Callable[..., Any]:
-        theirs: Callable[..., Any] | None = self._theirs.get(name)
-        return theirs or MethodType(getattr(type(self._response), name), self._response)
+        return self._originals[self._names.index(name)]  # type: ignore[no-any-return]
+
+    def _started(self, reader: T) -> T:
+        # Held weakly: one that is let go of is destroyed at once, and closes the response as it would without us.
+        self._reader = weakref.ref(reader)
+        return reader
 
     def _read(self, theirs: Iterator[bytes], *, is_decoded: bool) -> Iterator[bytes]:
-        flight, see = self._flight, self._begin(is_decoded=is_decoded)
+        flight, see, theirs = self._flight, self._begin(is_decoded=is_decoded), iter(theirs)
         try:
             for data in theirs:
                 see(data)
@@ -134,7 +140,7 @@ class ResponseHooks:
         flight.finish("complete")
 
     async def _aread(self, theirs: AsyncIterator[bytes], *, is_decoded: bool) -> AsyncIterator[bytes]:
-        flight, see = self._flight, self._begin(is_decoded=is_decoded)
+        flight, see, theirs = self._flight, self._begin(is_decoded=is_decoded), aiter(theirs)
         try:
             async for data in theirs:
                 see(data)
@@ -159,7 +165,7 @@ class ResponseHooks:
     def _begin(self, *, is_decoded: bool) -> Callable[[bytes], None]:
         """Return what sees the bytes up to the first event; those of `iter_raw` can be read unless they are encoded."""
         self._is_decoding = self._is_decoding or is_decoded
-        if is_decoded or not self._response.headers.get("content-encoding"):
+        if is_decoded or self._response.headers.get("content-encoding") in _READABLE:
             return self._flight.read
         return lambda _data: self._flight.read(b"")
 
@@ -167,19 +173,32 @@ class ResponseHooks:
         # To read twice is refused, which is not the end of what is being read.
         if type(exc).__name__ in _MISUSES and self._flight.last_read_at is not None:
             return
-        if self._flight.closing or is_cancellation(exc) or not is_read_by_stream(frame):
-            broken(self._flight, exc)
-        else:
-            # The SDK makes an exception of its own of it, and closes the response (or is tapped) with that one.
-            self._flight.cut = failure_of_exception(exc)
+        try:
+            if self._flight.closing or is_cancellation(exc) or not is_read_by_stream(frame):
+                broken(self._flight, exc)
+            else:
+                # The SDK makes an exception of its own of it, and closes the response (or is tapped) with that one.
+                self._flight.cut = failure_of_exception(exc)
+        except Exception as error:  # noqa: BLE001 - the shield
+            report("seeing a stream break", error)
+            self._flight.finish("error")
 
-    def _closing(self, frame: FrameType) -> bool:
-        by_reader = is_closed_by_reader(self._response, frame)
+    def _closing(self, frame: FrameType) -> FrameType | None:
+        """Return the frame of the reader that closes, `None` where the user does."""
+        try:
+            reader = reader_closing(self._response, frame)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("seeing who closes a response", exc)
+            return None
         # A close from elsewhere makes the read fail that waits for the next bytes, or is about to: by the user's wish.
-        self._flight.closing = self._flight.closing or not by_reader
-        return by_reader
+        self._flight.closing = self._flight.closing or reader is None
+        return reader
 
-    def _closed(self, *, by_reader: bool) -> None:
+    def _closed(self, reader: FrameType | None) -> None:
         # One that is at its bytes sees the end itself; asked when the close is over, since by then it may have stopped.
-        if not is_running(self._reader):
-            end_closed(self._flight, by_reader=by_reader)
+        if self._reader is not None and is_running(self._reader()):
+            return
+        try:
+            end_closed(self._flight, reader)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("ending a call at its close", exc)
