@@ -199,3 +199,71 @@ def test_any_bytes_are_read_without_an_exception(tail: bytes, cuts: list[int], s
     """Whatever comes after a good beginning."""
     for head in (b'data: {"id":"x"}\n\n', b'{"id":', b""):
         read(pieces(head + tail, cuts), several=several)
+
+
+def large_event(**more: Any) -> bytes:
+    """Return a stream whose terminal event is too large to be parsed."""
+    inside = {
+        **WHO,
+        "status": "completed",
+        "output": [{"text": "y" * 70_000}],
+        "usage": {"input_tokens": 3, "cost": 0.25},
+    }
+    return sse(
+        {"type": "response.created", "response": WHO},
+        {"type": "response.completed", "response": inside, **more},
+        {"type": "later", "usage": {"output_tokens": 9}},
+    )
+
+
+@pytest.mark.parametrize("more", [{}, {"sequence_number": 2}, {"sequence_number": 2, "extra": {"a": [1]}}])
+def test_a_large_event_may_end_with_other_fields(more: dict[str, Any]) -> None:
+    """Than its body."""
+    usage = whole(large_event(**more))[0].usage
+    assert usage is not None
+    assert (usage.cost, usage.input_tokens, usage.output_tokens) == (0.25, 3, 9)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_large_event_cut_around_its_end(end: bytes) -> None:
+    """Between its two line ends, too."""
+    body = large_event().replace(b"\n", end)
+    expected = whole(body)
+    blank = body.index(end + end, 70_000)
+    for cut in range(blank - 2, blank + 6):
+        assert read([body[:68_000], body[68_000:cut], body[cut:]]) == expected
+
+
+@pytest.mark.parametrize("before", [100, 20_000, 200_000])
+@pytest.mark.parametrize("after", [100, 35_000, 200_000])
+@pytest.mark.parametrize("step", [1000, 60_000, 1 << 30])
+def test_usage_in_the_middle_of_a_large_body(before: int, after: int, step: int) -> None:
+    """Citations may follow it, instructions stand before it: in memory or in pieces, it is found."""
+    body = {**WHO, "choices": ["x" * before], "usage": USAGE, "citations": ["y" * after], "tail": "z" * 40_000}
+    text_ = json.dumps(body).encode()
+    for reply, _ in (whole(text_), read([text_[at : at + step] for at in range(0, len(text_), step)])):
+        assert (reply.id, reply.usage and reply.usage.cost) == ("gen-1", 0.0012)
+
+
+@pytest.mark.parametrize("order", [("code", "message"), ("message", "code")])
+def test_a_large_refusal_is_a_failure(order: tuple[str, ...]) -> None:
+    """Its code is told, wherever it stands in it."""
+    error = {"code": 502, "message": "m" * 70_000}
+    for body in (json.dumps({"error": {name: error[name] for name in order}}).encode(),):
+        for reply in (whole(body)[0], read([b"data: " + body + b"\n\n"])[0]):
+            assert reply.failure is not None
+            assert reply.failure.type == "502"
+
+
+def test_comments_push_nothing_out() -> None:
+    """Keep-alives between the finish reason and the usage, each a read of its own."""
+    parts = [sse(chunk, done=False) for chunk in (text(), text("", "stop"), {**WHO, "choices": [], "usage": USAGE})]
+    comment = b": OPENROUTER PROCESSING\n\n"
+    reply, _ = read([parts[0], parts[1], comment, comment, comment, parts[2], b"data: [DONE]\n\n", comment, comment])
+    assert (reply.finish_reasons, reply.usage and reply.usage.cost) == (("stop",), 0.0012)
+
+
+def test_a_byte_order_mark_may_be_cut() -> None:
+    """Before JSON as before events."""
+    body = b"\xef\xbb\xbf" + json.dumps({**WHO, "usage": USAGE}).encode()
+    assert all(read([body[:cut], body[cut:]])[0].id == "gen-1" for cut in range(1, 6))

@@ -316,3 +316,80 @@ def test_a_refused_call_is_told_by_its_last_answer(telemetry: Telemetry) -> None
     assert (call.outcome, call.usage, call.reply.status_code) == ("error", None, None)
     assert call.failure is not None
     assert call.failure.type == "openai.APIConnectionError"
+
+
+async def test_a_stream_read_while_another_error_is_handled(telemetry: Telemetry) -> None:
+    """A fallback inside an `except` is a healthy call: the error there is the other call's."""
+    made, amade = (make(lambda _: answer(STREAM, EVENTS)) for make in (client_of, aclient_of))
+    broken = client_of(lambda _: answer(events({"error": {"code": 502}}), EVENTS))
+    try:
+        list(
+            client_of(lambda _: answer(events({"error": {"code": 502}}), EVENTS)).chat.completions.create(
+                **CHAT, stream=True
+            )
+        )
+    except openai.APIError:
+        list(made.chat.completions.create(**CHAT, stream=True))
+        async for _chunk in await amade.chat.completions.create(**CHAT, stream=True):
+            pass
+    first, *others = telemetry.settle().calls
+    assert (first.outcome, first.failure and first.failure.type) == ("error", "502")
+    assert [(call.outcome, call.failure, call.spend) for call in others] == [("complete", None, 0.0012)] * 2
+
+
+def test_a_reader_of_others_that_can_be_read_again(telemetry: Telemetry) -> None:
+    """A hook of the user's that makes a list of the bytes: each is delivered once."""
+
+    def hook(response: Any) -> None:
+        theirs = response.iter_bytes
+        response.iter_bytes = lambda *args, **kwargs: list(theirs(*args, **kwargs))
+
+    made = client_of(lambda _: answer(STREAM, EVENTS), event_hooks={"response": [hook]})
+    assert len(list(made.chat.completions.create(**CHAT, stream=True))) == 3
+    the_bill(telemetry)
+
+
+def test_what_stands_in_for_a_response(telemetry: Telemetry) -> None:
+    """An object that hands every attribute on is read as the response would be."""
+
+    class Standing:
+        def __init__(self, response: Any) -> None:
+            self._response = response
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._response, name)
+
+    class Own(http.Client):  # type: ignore[name-defined, misc]
+        def send(self, *args: Any, **options: Any) -> Any:
+            return Standing(super().send(*args, **options))
+
+    own = Own(transport=http.MockTransport(lambda _: answer(STREAM, EVENTS)))
+    made = openai.OpenAI(api_key="k", base_url="https://openrouter.ai/api/v1", http_client=own)
+    assert len(list(made.chat.completions.create(**CHAT, stream=True))) == 3
+    the_bill(telemetry)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "or_instrument._calls.flight.Flight._call",
+        "or_instrument._calls.flight.missing",
+        "or_instrument._calls.response.ResponseHooks.remove",
+        "or_instrument._calls.response.end_closed",
+        "or_instrument._calls.response.reader_closing",
+    ],
+)
+def test_a_bug_of_ours_leaves_a_stream_alone(
+    broken: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever we fail while a stream is read, the user has all of its chunks."""
+
+    def fail(*_args: object, **_options: object) -> Any:
+        raise RuntimeError
+
+    made = client_of(lambda _: answer(STREAM, EVENTS))
+    stream = made.chat.completions.create(**CHAT, stream=True)
+    monkeypatch.setattr(broken, fail)
+    assert len(list(stream)) == 3
+    monkeypatch.undo()
+    assert len(telemetry.settle().calls) <= 1

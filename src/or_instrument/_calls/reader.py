@@ -110,6 +110,7 @@ class Body:
         """Take in the next bytes."""
         if self._excerpt is None:
             self._excerpt = Excerpt(LIMIT if self._see is None else None)
+            data = data.lstrip(_BLANKS)
         self._excerpt.add(data)
 
     def settle(self) -> None:

@@ -10,7 +10,8 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 try:  # comes with the OpenAI SDK since 1.50 or so, and takes a third of the time
     from jiter import from_json as _loads
@@ -19,8 +20,8 @@ except ImportError:
 
 LIMIT: Final = 64 * 1024
 """How many bytes are kept and parsed whole."""
-_HEAD: Final = 4 * 1024
-_TAIL: Final = 28 * 1024
+_HEAD: Final = 8 * 1024
+_TAIL: Final = 24 * 1024
 _BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
@@ -29,10 +30,14 @@ _ENDING: Final = re.compile(
     rb'"(?:native_finish_reason|finish_reason|stop_reason)"\s*:\s*"|"status"\s*:\s*"(?:completed|incomplete|failed)'
 )
 _FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
-# A key whose value may be large: what stands before it is at the top of the object.
-_LARGE: Final = re.compile(r',\s*"(?:choices|data|output|embeddings|images|results|content|instructions|tools)"\s*:')
+_USAGE: Final = b'"usage"'
+_NEXT_KEY: Final = re.compile(r',\s*(?=")')
+_USAGE_KEY: Final = re.compile(r'"usage"\s*:\s*\{')
+_IS_ERROR: Final = re.compile(rb'\s*\{\s*"error"\s*:\s*\{')
+_CODE: Final = re.compile(rb'"code"\s*:\s*"?([A-Za-z0-9_.:-]{1,64})')
+_ERROR_TYPE: Final = re.compile(rb'"error_type"\s*:\s*"([A-Za-z0-9_.:-]{1,64})"')
 _AFTER_LARGE: Final = re.compile(r'[\]}"]\s*,\s*(?=")')
-_TRIES: Final = 9
+_TRIES: Final = 25
 _decoder: Final = json.JSONDecoder()
 
 
@@ -103,67 +108,116 @@ def tail_start(block: bytes, last: int) -> int:
 
 
 class Excerpt:
-    """A JSON text while it comes in: whole up to 64 KiB, above that its head and its tail."""
+    """A JSON text while it comes in: whole up to 64 KiB, above that its head, its tail, and what stood at `"usage"`."""
 
-    __slots__ = ("_limit", "_text", "is_whole")
+    __slots__ = ("_limit", "_text", "_usage", "is_whole")
 
     def __init__(self, limit: int | None = LIMIT) -> None:
         self._text = bytearray()
-        self.is_whole = True
+        self._usage = b""
         self._limit = limit
+        self.is_whole = True
+
+    @property
+    def ends_line(self) -> bool:
+        """Whether its last byte so far is a line feed."""
+        return self._text.endswith(b"\n")
 
     def add(self, data: bytes) -> None:
         """Take in the next bytes."""
         if self._limit is None or len(self._text) + len(data) <= self._limit:
             self._text += data
             return
-        self._text += data[: max(_HEAD - len(self._text), 0)]
-        self._text += data[-_TAIL:]
-        del self._text[_HEAD:-_TAIL]
         self.is_whole = False
+        for start in range(0, len(data), LIMIT):
+            self._text += data[start : start + LIMIT]
+            self._usage = usage_in(self._text) or self._usage
+            del self._text[_HEAD:-_TAIL]
 
     def bodies(self) -> list[object]:
         """Return what it says: one value, or what its head and its tail say."""
         text = bytes(self._text)
-        return parse_json(_without_bom(text)) if self.is_whole else parse_ends(text[:_HEAD], text[_HEAD:])
+        if self.is_whole:
+            return parse_json(_without_bom(text))
+        return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text) or self._usage)
 
 
 def parse_body(text: bytes, limit: int | None = LIMIT) -> list[object]:
     """Return what a JSON text in memory says: one value, or, above the limit, what its head and its tail say."""
-    is_whole = limit is None or len(text) <= limit
-    return parse_json(_without_bom(text)) if is_whole else parse_ends(text[:_HEAD], text[-_TAIL:])
+    if limit is None or len(text) <= limit:
+        return parse_json(_without_bom(text))
+    return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text))
+
+
+def usage_in(text: bytes | bytearray) -> bytes:
+    """Return what stands at the last `"usage"` of a text that is no null; empty where there is none."""
+    start = text.rfind(_USAGE)
+    while start >= 0:
+        snippet = bytes(text[start : start + _HEAD])
+        if _TELLING.match(snippet):
+            return snippet
+        start = text.rfind(_USAGE, 0, start)
+    return b""
 
 
 def _without_bom(text: bytes) -> bytes:
     return text[len(BOM_UTF8) :] if text.startswith(BOM_UTF8) else text
 
 
-def parse_ends(head: bytes, tail: bytes) -> list[object]:
-    """Return the fields at the top of an object of which only the head and the tail are known."""
+def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
+    """Return the fields at the top of an object of which only the head, the tail and what is at `usage` are known."""
     finish = {name.decode(): reason.decode(errors="replace") for name, reason in _FINISHED.findall(head + tail)}
-    said = [_head_fields(head.decode(errors="replace")), _tail_fields(tail.decode(errors="replace"))]
-    return [*([{"choices": [finish]}] if finish else []), *[fields for fields in said if fields is not None]]
+    ends_ = (_head_fields(head.decode(errors="replace")), _tail_fields(tail.decode(errors="replace")))
+    said = [fields for fields in ends_ if fields]
+    if not any("usage" in _inside(fields) for fields in said):
+        said += _usage_fields(usage.decode(errors="replace"))
+    if _IS_ERROR.match(head) and not any("error" in fields for fields in said):
+        said.append({"error": _error(tail)})
+    return [*([{"choices": [finish]}] if finish else []), *said]
 
 
-def _head_fields(head: str) -> object:
-    found = _LARGE.search(head)
-    for close in ("}", "}}") if found else ():
-        try:
-            return json.loads(head[: found.start()] + close)  # type: ignore[union-attr]
-        except (ValueError, RecursionError):
-            continue
-    return None
+def _head_fields(head: str) -> dict[str, Any]:
+    # What stands before a comma is whole, once the objects around it are closed: the top one, or one in an event.
+    for found in list(_NEXT_KEY.finditer(head))[:-_TRIES:-1]:
+        for close in ("}", "}}"):
+            with suppress(ValueError, RecursionError):
+                return _object(json.loads(head[: found.start()] + close))
+    return {}
 
 
-def _tail_fields(tail: str) -> object:
+def _tail_fields(tail: str) -> dict[str, Any]:
     # What follows the last large value up to the end of the object is an object itself, once it is opened.
-    usage = tail.rfind('"usage"')
-    before = [found.end() for found in _AFTER_LARGE.finditer(tail, 0, usage if usage >= 0 else len(tail))]
-    for start in (*before[:-_TRIES:-1], *((usage,) if usage >= 0 else ())):
-        try:
+    usages = [found.start() for found in _USAGE_KEY.finditer(tail)]
+    before = [found.end() for found in _AFTER_LARGE.finditer(tail, 0, usages[0] if usages else len(tail))]
+    for start in (*before[:-_TRIES:-1], *usages):
+        with suppress(ValueError, RecursionError):
             fields, end = _decoder.raw_decode("{" + tail[start:])
-        except (ValueError, RecursionError):
-            continue
-        if not tail[start + end - 1 :].strip("} \r\n\t"):
-            return fields
-    return None
+            if _is_end(tail[start + end - 1 :]):
+                return _object(fields)
+    return {}
+
+
+def _is_end(rest: str) -> bool:
+    # Of an event the body is closed before the event itself is, which may have a field more.
+    rest = rest.strip()
+    return not rest.strip("}") or bool(rest.startswith(",") and parse_json(b'{"":0' + rest.encode()))
+
+
+def _usage_fields(snippet: str) -> list[dict[str, Any]]:
+    with suppress(ValueError, RecursionError):
+        return [{"usage": _decoder.raw_decode(snippet.partition(":")[2].lstrip())[0]}]
+    return []
+
+
+def _error(tail: bytes) -> dict[str, object]:
+    code, kind = _CODE.search(tail), _ERROR_TYPE.search(tail)
+    metadata = {} if kind is None else {"error_type": kind[1].decode(errors="replace")}
+    return {"code": "error" if code is None else code[1].decode(errors="replace"), "metadata": metadata}
+
+
+def _inside(fields: dict[str, Any]) -> dict[str, Any]:
+    return _object(fields.get("response")) or fields
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

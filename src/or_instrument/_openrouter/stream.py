@@ -28,6 +28,7 @@ See: TypeAlias = Callable[[object], None]
 _ENDS: Final = (b"\n\n", b"\r\n\r\n")
 _BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
+_COMMENT: Final = b":"
 _USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
@@ -56,7 +57,14 @@ class Events:
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
         # The two searches are nearly all that a chunk of a long stream costs.
-        if self._is_quick and _USAGE not in data and _ERROR not in data and data.endswith(_ENDS) and len(data) <= _LONG:
+        if (
+            self._is_quick
+            and _USAGE not in data
+            and _ERROR not in data
+            and data.endswith(_ENDS)
+            and len(data) <= _LONG
+            and data[:1] != _COMMENT
+        ):
             self._before = self._last
             self._last = data
         else:
@@ -104,6 +112,8 @@ class Events:
     def _take_block(self, block: bytes) -> None:
         if self.is_new:
             self._begin(block)
+        if _DATA not in block:
+            return  # comments push nothing out of what is kept
         is_long = len(block) > _LONG
         if (
             self._see is not None
@@ -136,6 +146,9 @@ class Events:
 
     def _grow(self, large: Excerpt, data: bytes) -> bytes:
         """Add to an event in transit that is too large to be parsed; return what follows its end."""
+        if large.ends_line and data.startswith(b"\n"):
+            self._show_large()
+            return data[1:]
         end = data.find(_BLANK_LINE)
         large.add(data if end < 0 else data[:end])
         if end < 0:
@@ -146,6 +159,7 @@ class Events:
     def _show_large(self) -> None:
         large, self._large = self._large, None
         if large is not None:
+            self.is_new = False
             self._flush()
             self._show_all(large.bodies())
 
