@@ -323,11 +323,7 @@ async def test_a_stream_read_while_another_error_is_handled(telemetry: Telemetry
     made, amade = (make(lambda _: answer(STREAM, EVENTS)) for make in (client_of, aclient_of))
     broken = client_of(lambda _: answer(events({"error": {"code": 502}}), EVENTS))
     try:
-        list(
-            client_of(lambda _: answer(events({"error": {"code": 502}}), EVENTS)).chat.completions.create(
-                **CHAT, stream=True
-            )
-        )
+        list(broken.chat.completions.create(**CHAT, stream=True))
     except openai.APIError:
         list(made.chat.completions.create(**CHAT, stream=True))
         async for _chunk in await amade.chat.completions.create(**CHAT, stream=True):
