@@ -134,7 +134,8 @@ def check(call: Callable[[], Any], telemetry: Telemetry, caplog: pytest.LogCaptu
     patched = or_instrument._instrument._installed
     assert patched is not None
     with pytest.MonkeyPatch.context() as without:
-        without.setattr(patched.patch, "_observer", None)
+        for patch in patched.patch._patches:
+            without.setattr(patch, "_observer", None)
         assert seen(call) == ours
 
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
