@@ -25,10 +25,9 @@ SDK_CALL: Final[ContextVar[SDKCall | None]] = ContextVar("or_instrument.sdk_call
 _AGENT: Final = "OpenAI/Python "
 
 
-def is_sdks_own(http: object, agent: str) -> bool:
-    """Return whether a request that an HTTP client sends is the SDK's own.
+def is_sdks(agent: str) -> bool:
+    """Return whether a request says that the SDK sends it.
 
-    Where another patch has taken ours off the SDK, or its version is none of ours, only what it calls itself tells.
+    Where another patch has taken ours off the SDK, or its version is none of ours, nothing else tells.
     """
-    call = SDK_CALL.get()
-    return _AGENT in agent or (call is not None and call.is_sent_by(http))
+    return _AGENT in agent

@@ -20,7 +20,7 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.sdk_call import SDK_CALL, is_sdks_own
+from or_instrument._clients.sdk_call import SDK_CALL, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
@@ -52,17 +52,17 @@ class Sending:
     Without a flight it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_context", "_exchange", "_flight", "_outer", "_sent", "_tokens", "inside", "is_running", "sdk_call")
+    __slots__ = ("_context", "_exchange", "_flight", "_outer", "_read", "_tokens", "inside", "is_running", "sdk_call")
 
     def __init__(
         self,
-        sent: Sent,
+        read: Callable[[], Sent],
         outer: Sending | None,
         flight: Flight | None = None,
         exchange: Exchange | None = None,
         context: Context | None = None,
     ) -> None:
-        self._sent = sent
+        self._read = read
         self._outer = outer
         self._flight = flight
         self._exchange = exchange
@@ -94,7 +94,7 @@ class Sending:
 
     def carries(self, sent: Sent) -> bool:
         """Return whether a send inside this one sends its request on."""
-        return self._sent.is_same(sent)
+        return self._read().is_same(sent)
 
     def answered(
         self,
@@ -153,7 +153,7 @@ class Sends:
         call has asked for it.
         """
         try:
-            return self._begin(client, http, endpoint, read(), whom)
+            return self._begin(client, http, endpoint, read, whom)
         except BudgetExceeded:
             raise
         except Exception as exc:  # noqa: BLE001 - the shield
@@ -161,19 +161,23 @@ class Sends:
             return None
 
     def _begin(
-        self, client: str, http: object, endpoint: Endpoint, sent: Sent, whom: Callable[[], Any]
+        self, client: str, http: object, endpoint: Endpoint, read: Callable[[], Sent], whom: Callable[[], Any]
     ) -> Sending | None:
-        outer = _INNERMOST.get()
+        outer, sdk_call = _INNERMOST.get(), SDK_CALL.get()
         outer = outer if outer is not None and outer.is_running else None
+        # Inside a send of the SDK's, a hook may send by the same client, or have the SDK make a call of its own.
+        may_be_sdks = outer is None or outer.sdk_call is not sdk_call
+        if may_be_sdks and sdk_call is not None and sdk_call.is_sent_by(http):
+            return Sending(read, None)
+        sent = read()
         if outer is not None and outer.carries(sent):
             return None
-        # Inside a send of the SDK's, a hook may send by the same client, or have the SDK make a call of its own.
-        if (outer is None or outer.sdk_call is not SDK_CALL.get()) and is_sdks_own(http, sent.agent):
-            return Sending(sent, None)
+        if may_be_sdks and is_sdks(sent.agent):
+            return Sending(read, None)
         if self._observer.is_idle():
             return None
         seen = self._observer.see(endpoint, sent.method, sent.url, partial(_asked, sent.body), client=client, whom=whom)
-        return None if seen is None else Sending(sent, outer, *seen)
+        return None if seen is None else Sending(read, outer, *seen)
 
 
 _INNERMOST: Final[ContextVar[Sending | None]] = ContextVar("or_instrument.sending", default=None)
