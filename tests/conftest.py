@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +19,9 @@ from opentelemetry import trace
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
+
+# Each client reads all certificates there are, which takes longer than most tests; none of ours is asked for one.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile(
@@ -53,6 +58,7 @@ def _nothing_left() -> Iterator[None]:
     yield
     or_instrument.uninstrument()
     gc.collect()
+    gc.freeze()  # what tests import later is as much in the collector's way as what was imported before them
     or_instrument.flush()
     assert not trace.get_current_span().get_span_context().is_valid
     assert "request" not in vars(openai.OpenAI)
