@@ -16,7 +16,7 @@ from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._money.estimate import estimator
-from or_instrument._money.ledger import ledger_at
+from or_instrument._money.ledgers import ledger_at
 from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._money.sessions import Sessions
 from or_instrument._openrouter.hosts import Hosts

@@ -14,7 +14,7 @@ from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerProcess, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
-from or_instrument._money.ledger import flush_ledgers, leave_ledger
+from or_instrument._money.ledgers import flush_ledgers, leave_ledger
 from or_instrument._money.lookup import LOOKUPS
 from or_instrument._options import ENABLED
 from or_instrument._records import Sink

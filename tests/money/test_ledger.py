@@ -28,6 +28,7 @@ from in_memory import Telemetry
 import or_instrument
 from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import ledger as _ledger
+from or_instrument._money import ledgers as ledgers_
 from or_instrument._money import schema
 from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
 from or_instrument._money.ledger import Ledger
@@ -447,7 +448,7 @@ def test_a_file_that_cannot_be_written_is_one_warning(
     assert record.getMessage().startswith(f"the ledger {path.resolve()} cannot be written (")
     assert why in record.getMessage()
     assert before is None or path.read_bytes() == before
-    _ledger._ledgers.clear()
+    ledgers_._ledgers.clear()
 
 
 def test_a_full_disk_is_one_warning_and_what_waits_is_written_later(
@@ -499,7 +500,7 @@ def test_half_a_surrogate_pair_makes_no_row_unreadable() -> None:
 PROGRAM = """
 import os, sys, threading, time
 from or_instrument import Call, Reply, Request, Usage
-from or_instrument._money.ledger import flush_ledgers, ledger_at
+from or_instrument._money.ledgers import flush_ledgers, ledger_at
 
 ledger = ledger_at(sys.argv[1])
 
@@ -670,3 +671,30 @@ def test_the_end_of_a_process_loses_nothing(
     with run(ENDING + ENDS[end], path) as process:
         ended(process, -signal.SIGTERM if end == "sigterm" else 0)
     assert len(rows(path)) == count
+
+
+def test_flush_confirms_nothing_that_is_still_being_made_a_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that has left the queue, and is not in the file yet, counts as not written."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> Entry:
+        began.set()
+        assert go_on.wait(10)
+        return entry_of(*args)
+
+    monkeypatch.setattr(_ledger, "entry_of", slow)
+    kept = Ledger(str(path))
+    kept(call())
+    assert began.wait(10)
+    assert not kept.flush(0.05)
+    go_on.set()
+    assert kept.flush(10)
+    assert len(rows(path)) == 1
+    kept._worker.stop()
+    kept._books()._journal.close()
+
+
+def test_a_python_without_sqlite_records_without_a_ledger() -> None:
+    """Who keeps none need not have it."""
+    code = "import sys; sys.modules['_sqlite3'] = None; import or_instrument as o; o.instrument(); assert o.flush()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

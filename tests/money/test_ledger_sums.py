@@ -93,6 +93,17 @@ def test_several_at_once_are_a_cross(book: Path, capsys: pytest.CaptureFixture[s
     assert set(json.loads(out)["by"]) == {"model,attributes.tenant", "day"}
 
 
+def test_a_cross_beyond_the_limit_of_values(
+    book: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond it is a row of its own."""
+    pytest.importorskip("rich")
+    monkeypatch.setattr("or_instrument._money.totals._VALUES_LIMIT", 1)
+    code, out, _ = run(capsys, "--ledger", book, "--by", "model,tenant")
+    assert code == 0
+    assert "(other)" in out
+
+
 def test_a_cross_is_one_table(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a column for each part."""
     pytest.importorskip("rich")

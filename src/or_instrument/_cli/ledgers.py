@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Final
 
 from or_instrument._errors import ConfigError
@@ -59,9 +60,9 @@ def last_days(text: str, today: date | None = None) -> str:
 
 
 def ledgers(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the ledgers that were named, else that of the environment, else none."""
+    """Return the ledgers that were named, else that of the environment, else none; `~` is the home folder."""
     named = environ.get(VARIABLE, "").strip()
-    return list(given) or ([named] if named else [])
+    return [str(Path(path).expanduser()) for path in (given or ([named] if named else []))]
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
 
     Raises `ConfigError` where there is no key or no ledger.
     """
-    api_key, paths = os.environ.get(_KEY, "").strip(), ledgers(args.ledger)
+    api_key = os.environ.get(_KEY, "").strip()
+    paths = list(dict.fromkeys(map(os.path.realpath, ledgers(args.ledger))))
     if not api_key:
         raise ConfigError(f"{_KEY} is not set: OpenRouter is asked with that key")
     if not paths:

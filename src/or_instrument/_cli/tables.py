@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from or_instrument._extras import require
 from or_instrument._money.reconcile import Line
-from or_instrument._money.totals import NONE, Sum, Totals, parts_of, usd_text
+from or_instrument._money.totals import NONE, OTHER, Sum, Totals, parts_of, usd_text
 
 _NUMBERS: Final = ("USD", "calls", "unknown", "input", "output")
 _BAR_WIDTH: Final = 20
@@ -75,7 +75,9 @@ def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:
     lines = _lines(totals, dimension)
     most = max((part.usd for _, part in lines), default=Decimal(0))
     for value, sums in lines:
-        values = json.loads(value) if len(parts) > 1 else [value]
+        # What is beyond the limit of a group, or without any of the parts, is a word and no list.
+        values = [value] if len(parts) == 1 or value in (NONE, OTHER) else json.loads(value)
+        values += [""] * (len(parts) - len(values))
         table.add_row(*values, *_cells(sums), *([_bar(sums.usd, most)] if has_bars else []))
     return table
 

@@ -8,7 +8,6 @@ where it is locked, waiting and trying again are ours.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import sqlite3
 import threading
@@ -109,7 +108,9 @@ class Ledger:
         books, deadline = self._books.made, time.monotonic() + timeout_s
         if books is None:
             return True
-        left = books.left
+        left = self._left(books, deadline)
+        if left is None:
+            return False
         while left > 0 or books.lost:
             written = self._write(books, deadline)
             if written is not None:
@@ -120,6 +121,15 @@ class Ledger:
             else:
                 return False
         return True
+
+    def _left(self, books: _Books, deadline: float) -> int | None:
+        # Asked while no batch is being made: what has left the queue is in the file then, or still counted.
+        if not books.writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return None
+        try:
+            return books.left
+        finally:
+            books.writing.release()
 
     def hold(self) -> None:
         """Let no statement run while a fork is made: the child would wait for SQLite's own locks for ever."""
@@ -194,46 +204,3 @@ class KeyedSink:
     def __call__(self, call: Call) -> None:
         """Have the call written."""
         self._ledger(call, self._hash)
-
-
-_ledgers: Final[dict[str, Ledger]] = {}
-_in_use: str | None = None
-
-
-def ledger_at(path: str) -> Ledger:
-    """Return the one ledger of this process that writes into a file, which is now in use."""
-    global _in_use  # noqa: PLW0603 - one per process
-    _in_use = path
-    return _ledgers.setdefault(path, Ledger(path))
-
-
-def ledger_path() -> str | None:
-    """Return where the calls of this process are written, `None` where they are not."""
-    return _in_use
-
-
-def leave_ledger() -> None:
-    """Let no ledger be in use; calls that are still open are written when they end."""
-    global _in_use  # noqa: PLW0603 - one per process
-    _in_use = None
-
-
-def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
-    """Write all ledgers out; return whether that was done in time."""
-    deadline = time.monotonic() + timeout_s
-    written = [ledger.flush(max(0.0, deadline - time.monotonic())) for ledger in list(_ledgers.values())]
-    return all(written)
-
-
-def _hold_all() -> None:
-    for ledger in list(_ledgers.values()):
-        ledger.hold()
-
-
-def _let_go_all() -> None:
-    for ledger in list(_ledgers.values()):
-        ledger.let_go()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_all, after_in_parent=_let_go_all, after_in_child=_let_go_all)

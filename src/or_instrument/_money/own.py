@@ -52,6 +52,9 @@ class Reading(NamedTuple):
     """USD, ever charged through the key."""
 
 
+_BROKEN_OFF: Final = ("closed", "abandoned", "cancelled")
+
+
 def sums_of(ledger: sqlite3.Connection, scope: Scope) -> dict[Place, Side]:
     """Return what the ledger has, by day and model."""
     return {
@@ -72,15 +75,17 @@ def begin_of(ledger: sqlite3.Connection) -> str | None:
     return None if first is None else str(first)
 
 
-def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[tuple[int, str]]:
-    """Return row and generation id of the calls whose cost is not known and can be looked up."""
-    question = f"SELECT id, generation_id FROM calls WHERE {WHERE} AND spend IS NULL AND generation_id IS NOT NULL"  # noqa: S608
+def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[tuple[int, str, str]]:
+    """Return row, generation id and outcome of the calls whose cost is not known and can be looked up."""
+    question = (
+        f"SELECT id, generation_id, outcome FROM calls WHERE {WHERE} AND spend IS NULL AND generation_id IS NOT NULL"  # noqa: S608
+    )
     return ledger.execute(question, scope._asdict()).fetchall()
 
 
-def recover(ledger: sqlite3.Connection, row: int, generation: Generation) -> bool:
-    """Fill a row with what was looked up; return whether its spend is known now."""
-    bill = bill_of(usage_of(generation))
+def recover(ledger: sqlite3.Connection, row: int, generation: Generation, outcome: str) -> bool:
+    """Fill a row, which ended so, with what was looked up; return whether its spend is known now."""
+    bill = bill_of(usage_of(generation, broken_off=outcome in _BROKEN_OFF))
     if bill.cost is None:
         return False
     missing = "no_upstream_cost" if bill.spend is None else None

@@ -21,14 +21,17 @@ _PATIENCE: Final = 3
 
 
 def look_up(client: Any, books: Iterable[sqlite3.Connection], scope: Scope) -> None:
-    """Look up the calls whose cost is not known, and fill their rows; give up where that fails three times."""
+    """Look up the calls whose cost is not known, and fill their rows; give up where there is no answer three times.
+
+    That one is not on file is an answer.
+    """
     failures = 0
     for book in books:
-        for row, generation_id in own.unknown_in(book, scope):
+        for row, generation_id, outcome in own.unknown_in(book, scope):
             try:
-                own.recover(book, row, ask(client, filed_question(generation_id), _ANSWER_S))
+                own.recover(book, row, ask(client, filed_question(generation_id), _ANSWER_S), outcome)
             except LookupFailed as failed:
-                failures += 1
+                failures += "404" not in failed.last_answer
                 if failures == _PATIENCE:
                     _log.warning("looking up what is not known was given up: %s", failed)
                     return

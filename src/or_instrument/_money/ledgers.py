@@ -1,0 +1,58 @@
+"""Which ledgers this process writes, and which of them is in use; SQLite is not asked for until one is."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from or_instrument._money.ledger import Ledger
+
+_FLUSH_S: Final = 5.0
+_ledgers: Final[dict[str, Ledger]] = {}
+_in_use: str | None = None
+
+
+def ledger_at(path: str) -> Ledger:
+    """Return the one ledger of this process that writes into a file, which is now in use.
+
+    Raises `ImportError` where this Python was built without SQLite.
+    """
+    global _in_use  # noqa: PLW0603 - one per process
+    from or_instrument._money.ledger import Ledger  # noqa: PLC0415 - who keeps none need not have SQLite
+
+    _in_use = path
+    return _ledgers.setdefault(path, Ledger(path))
+
+
+def ledger_path() -> str | None:
+    """Return where the calls of this process are written, `None` where they are not."""
+    return _in_use
+
+
+def leave_ledger() -> None:
+    """Let no ledger be in use; calls that are still open are written when they end."""
+    global _in_use  # noqa: PLW0603 - one per process
+    _in_use = None
+
+
+def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
+    """Write all ledgers out; return whether that was done in time."""
+    deadline = time.monotonic() + timeout_s
+    written = [ledger.flush(max(0.0, deadline - time.monotonic())) for ledger in list(_ledgers.values())]
+    return all(written)
+
+
+def _hold_all() -> None:
+    for ledger in list(_ledgers.values()):
+        ledger.hold()
+
+
+def _let_go_all() -> None:
+    for ledger in list(_ledgers.values()):
+        ledger.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all, after_in_parent=_let_go_all, after_in_child=_let_go_all)
