@@ -192,6 +192,9 @@ class ResponseHooks:
             return None
         # A close from elsewhere makes the read fail that waits for the next bytes, or is about to: by the user's wish.
         self._flight.closing = self._flight.closing or reader is None
+        if reader is not None and isinstance(sys.exc_info()[1], GeneratorExit):
+            # Said before the close, which may wait: the event loop need not come back to it.
+            self._flight.put_off("abandoned")
         return reader
 
     def _closed(self, reader: FrameType | None) -> None:
