@@ -123,3 +123,23 @@ def test_the_base_url_of_a_real_client_is_understood() -> None:
     """The SDK's URL type has the three fields that are read."""
     with OpenAI(api_key="sk-or-test", base_url="https://eu.openrouter.ai/api/v1") as client:
         assert DEFAULT.endpoint(client.base_url) == Endpoint("eu.openrouter.ai", 443, "openrouter", is_named=True)
+
+
+def test_a_host_that_is_not_recorded_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """At debug level, in one line a host, however many clients and calls there are of it."""
+    caplog.set_level("DEBUG", "or_instrument")
+    hosts = Hosts(["openrouter.ai"])
+    for host in ("proxy.example", "Proxy.Example", "openrouter.ai", "api.openai.com", "proxy.example"):
+        hosts.endpoint(Address("https", host))
+    assert [record.args[0] for record in caplog.records if record.args] == ["proxy.example", "api.openai.com"]
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+
+
+def test_the_hosts_told_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that calls ever new hosts fills neither memory nor log."""
+    monkeypatch.setattr(_hosts, "_CACHE_LIMIT", 4)
+    caplog.set_level("DEBUG", "or_instrument")
+    hosts = Hosts(["openrouter.ai"])
+    for number in range(20):
+        hosts.endpoint(Address("https", f"{number}.example"))
+    assert len(caplog.records) == 4

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
+
+_log = logging.getLogger("or_instrument")
 
 OPENROUTER: Final = "openrouter"
 
@@ -61,6 +64,7 @@ class Hosts:
         self._named = tuple(name for name in names if name != "*")
         self._any = "*" in names
         self._seen: dict[int, tuple[URL, Endpoint | None]] = {}
+        self._told: set[str] = set()
         # Most requests of a process go to other hosts, and this search is all that they cost.
         named = "|".join(map(re.escape, self._named)) or _NOTHING
         self.search: Callable[[str], object] = re.compile(named, re.IGNORECASE).search
@@ -90,7 +94,16 @@ class Hosts:
         port = url.port or _DEFAULT_PORTS.get(url.scheme, 443)
         if any(_is_within(host, name) for name in self._named):
             return Endpoint(host, port, OPENROUTER, is_named=True)
-        return Endpoint(host, port, _provider(host), is_named=False) if self._any else None
+        if self._any:
+            return Endpoint(host, port, _provider(host), is_named=False)
+        self._tell(host)
+        return None
+
+    def _tell(self, host: str) -> None:
+        """Say once of a host that its calls are not recorded."""
+        if host not in self._told and len(self._told) < _CACHE_LIMIT:
+            self._told.add(host)
+            _log.debug("calls to %s are not recorded; the hosts that are: %s", host, ", ".join(self._named))
 
 
 def _is_within(host: str, name: str) -> bool:
