@@ -29,7 +29,7 @@ import or_instrument
 from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import ledger as _ledger
 from or_instrument._money import ledgers as ledgers_
-from or_instrument._money import schema
+from or_instrument._money import own, schema
 from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
@@ -477,10 +477,19 @@ def test_a_ledger_of_this_version_is_opened_by_the_next(path: Path, monkeypatch:
     with closing(open_ledger(path)), closing(open_ledger(path)) as connection:
         told = connection.execute("SELECT call, spend, more FROM calls").fetchall()
         assert told == [(1, "0.25", None)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     monkeypatch.undo()
     with pytest.raises(NotALedgerError, match="later version"):
         open_ledger(path)
+
+
+def test_a_ledger_of_the_first_version_begins_with_its_first_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since when it had been written was not kept then."""
+    with monkeypatch.context() as before:
+        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        write(path, [entry_of(call(), 1)])
+    with closing(open_ledger(path)) as connection:
+        assert own.coverage_of(connection) == (utc(NOON_NS), "")
 
 
 def test_a_ledger_that_is_not_there_is_not_made_by_its_readers(path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from filled_ledger import call, fill, made_at, note_lost
+from filled_ledger import begin, call, fill, made_at, note_lost
 
 from or_instrument import Call
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
+from or_instrument._money.prune import prune
 from or_instrument._money.reconcile import Line, Side, agree
 from or_instrument._money.schema import open_ledger
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -51,7 +52,8 @@ class World:
     def write(self, at: str, cost: float | None, key: str | None = OURS, **said: Any) -> Call:
         """Have a call in the ledger."""
         self.made += 1
-        made = call(self.made, cost, at, host="127.0.0.1", **said)
+        lasts_s = said.pop("lasts_s", 1.0)
+        made = call(self.made, cost, at, host="127.0.0.1", **said)._replace(duration_s=lasts_s)
         fill(self.path, [made], api_key_hash=None if key is None else key_hash(key))
         return made
 
@@ -73,15 +75,19 @@ def world(fake: FakeOpenRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENROUTER_API_KEY", OURS)
     monkeypatch.delenv("OR_INSTRUMENT_LEDGER", raising=False)
     fake.management_key = True
+    begin(tmp_path / "costs.db", "2026-10-27T00:00")
     return World(fake, tmp_path / "costs.db")
 
 
 @pytest.fixture
-def reconcile(world: World, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Return a function that runs the command on a day; it returns the exit code and all that was printed."""
+def reconcile(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs the command on a day at a time; it returns the exit code and all that was printed."""
 
-    def run(*args: str, day: date = TODAY) -> tuple[int, str]:
+    def run(*args: str, day: date = TODAY, at: str = "23:00") -> tuple[int, str]:
         world.today(day)
+        monkeypatch.setattr(command, "time_ns", lambda: made_at(f"{day}T{at}"))
         parsed = main._parser().parse_args(
             ["reconcile", "--ledger", str(world.path), "--base-url", world.fake.base_url, *args]
         )
@@ -267,50 +273,172 @@ def with_own_key(world: World) -> World:
     return world
 
 
-def test_another_key_knows_its_growth(
-    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_knows_its_growth(with_own_key: World, reconcile: Reconcile) -> None:
     """The first run notes the start; each later one compares what has come since the one before."""
     world = with_own_key
-    moments = iter(made_at(f"2026-11-26T{hour}:00") for hour in (11, 13, 15))
-    monkeypatch.setattr(command, "time_ns", lambda: next(moments))
+    begin(world.path, "2026-11-26T09:00")
     world.both("2026-11-26T10:00", 3.0)
-    code, out = reconcile()
+    code, out = reconcile(at="11:00")
     assert code == 2
     assert "is noted as the start" in out
     world.both("2026-11-26T12:00", 0.5)
-    code, out = reconcile()
+    code, out = reconcile(at="13:00")
     assert code == 0
     assert lines(out)[-1][-6:-3] == ["0.5", "0.5", "0"]
     world.both("2026-11-26T14:00", 0.25)
     world.charge("2026-11-26T14:00", cost=0.75)
-    code, out = reconcile()
+    code, out = reconcile(at="15:00")
     assert code == 1
     assert "They differ by 0.75 USD." in out
 
 
+def grown(out: str) -> list[str]:
+    """Return ours, OpenRouter's, and the difference."""
+    return lines(out)[-1][-6:-3]
+
+
+def test_a_call_counts_once_and_when_it_ends(with_own_key: World, reconcile: Reconcile) -> None:
+    """One that ends while the rows are read is in the next growth alone, and so is one under way at the reading."""
+    world = with_own_key
+    begin(world.path, "2026-11-26T09:00")
+    assert reconcile(at="10:00")[0] == 2
+    world.both("2026-11-26T10:30", 1.0)
+    # Both are in the ledger before the rows are read, and charged after the reading.
+    for minute in ("10:59", "11:00"):
+        world.write(f"2026-11-26T{minute}", 0.5, lasts_s=90)
+    assert grown(reconcile(at="11:00")[1]) == ["1", "1", "0"]
+    for _ in range(2):
+        world.charge("2026-11-26T11:01", cost=0.5)
+    assert grown(reconcile(at="12:00")[1]) == ["1", "1", "0"]
+
+
 @pytest.mark.parametrize(
-    ("first", "begin"),
-    [("2026-10-31T10:00", "2026-11-01"), ("2026-11-10T10:00", "2026-11-23"), ("2026-11-25T10:00", "2026-11-26")],
+    ("since", "told"),
+    [
+        ("2026-11-20", ["2.5", "2.5", "0"]),
+        ("2026-11-21", ["2.5", "2.5", "0"]),
+        ("2026-11-24", ["0.5", "0.5", "0"]),
+        ("2026-11-26", ["0.125", "0.125", "0"]),
+    ],
+)
+def test_growth_since_a_day(since: str, told: list[str], with_own_key: World, reconcile: Reconcile) -> None:
+    """From the first that is known of the key from that day on: a reading, or a day that the ledger covers."""
+    world = with_own_key
+    begin(world.path, "2026-11-20T09:00")
+    reconcile(day=date(2026, 11, 22), at="10:00")
+    world.both("2026-11-22T11:00", 2.0)
+    reconcile(day=date(2026, 11, 24), at="10:00")
+    world.both("2026-11-24T11:00", 0.375)
+    world.both("2026-11-26T11:00", 0.125)
+    code, out = reconcile("--since", since)
+    assert (code, grown(out)) == (0, told)
+    assert ("is not known; the first that is known is of 2026-11-22T10" in out) is (since < "2026-11-22")
+
+
+def test_growth_since_a_day_of_which_nothing_is_known(with_own_key: World, reconcile: Reconcile) -> None:
+    """It says so, and notes the usage for the next time."""
+    begin(with_own_key.path, "2026-11-26T09:00")
+    code, out = reconcile("--since", "2026-11-26", at="10:00")
+    assert code == 2
+    assert "no reading of this key from 2026-11-26 on" in out
+    with_own_key.both("2026-11-26T11:00", 0.5)
+    assert reconcile("--since", "2026-11-26")[0] == 0
+
+
+def test_growth_is_kept_in_every_ledger(with_own_key: World, reconcile: Reconcile, tmp_path: Path) -> None:
+    """In whichever order they are named the next time."""
+    world, other = with_own_key, tmp_path / "other.db"
+    for path in (world.path, other):
+        begin(path, "2026-11-26T09:00")
+    assert reconcile("--ledger", str(other), at="10:00")[0] == 2
+    world.both("2026-11-26T11:00", 0.5)
+    fill(other, [call(1, 0.25, "2026-11-26T11:00", host="127.0.0.1")], api_key_hash=key_hash(OURS))
+    world.charge("2026-11-26T11:00", cost=0.25)
+    world.path, other = other, world.path
+    code, out = reconcile("--ledger", str(other))
+    assert (code, grown(out)) == (0, ["0.75", "0.75", "0"])
+
+
+def test_growth_outlives_pruning(with_own_key: World, reconcile: Reconcile) -> None:
+    """What removed rows explained is carried forward, since the last run as since an earlier one."""
+    world = with_own_key
+    begin(world.path, "2026-11-20T09:00")
+    reconcile(day=date(2026, 11, 20), at="10:00")
+    world.both("2026-11-21T11:00", 2.0)
+    reconcile(day=date(2026, 11, 22), at="10:00")
+    world.both("2026-11-22T11:00", 0.25)
+    world.charge("2026-11-22T11:00", cost=4.0)
+    world.both("2026-11-24T11:00", 0.5)
+    with closing(open_ledger(world.path)) as ledger:
+        assert prune(ledger, "2026-11-23") == 2
+        assert prune(ledger, "2026-11-23") == 0
+    assert grown(reconcile("--since", "2026-11-20", at="12:00")[1]) == ["2.75", "6.75", "4"]
+    assert grown(reconcile("--since", "2026-11-22", at="13:00")[1]) == ["0.75", "4.75", "4"]
+
+
+@pytest.mark.parametrize(
+    ("covered", "start"),
+    [
+        ("2026-10-31T10:00", "2026-11-01"),
+        ("2026-11-01T00:00", "2026-11-01"),
+        ("2026-11-01T00:01", "2026-11-23"),
+        ("2026-11-10T10:00", "2026-11-23"),
+        ("2026-11-25T10:00", "2026-11-26"),
+    ],
 )
 def test_the_first_run_compares_the_longest_window_that_the_ledger_covers(
-    first: str, begin: str, with_own_key: World, reconcile: Reconcile
+    covered: str, start: str, with_own_key: World, reconcile: Reconcile
 ) -> None:
     """The month, else the week from Monday, else today."""
     world = with_own_key
-    world.both(first, 4.0)
+    begin(world.path, covered)
+    world.both(covered, 4.0)
     world.both("2026-11-26T10:00", 0.5)
     code, out = reconcile()
     assert code == 0
-    assert f"since {begin}" in out
+    assert f"since {start}" in out
+
+
+def test_a_day_that_the_ledger_covers_in_part_is_not_compared(world: World, reconcile: Reconcile) -> None:
+    """The day on which it began: what was charged before was not to be written."""
+    begin(world.path, "2026-11-24T12:00")
+    world.charge("2026-11-24T10:00", cost=7.0)
+    world.both("2026-11-24T13:00", 0.25)
+    world.both("2026-11-25T10:00", 0.5)
+    code, out = reconcile()
+    assert (code, lines(out)[-1][1:4]) == (0, ["0.5", "0.5", "0"])
+    assert "The ledger has every call from 2026-11-24T12:00:00.000000Z (UTC) on" in out
+    assert "every call from" not in reconcile("--since", "2026-11-25")[1]
+    assert "every call from" in reconcile("--since", "2026-11-24")[1]
+
+
+def test_pruned_days_are_not_compared(world: World, reconcile: Reconcile) -> None:
+    """Of them the ledger has no rows."""
+    world.both("2026-11-24T13:00", 0.25)
+    world.both("2026-11-25T10:00", 0.5)
+    with closing(open_ledger(world.path)) as ledger:
+        prune(ledger, "2026-11-25")
+    code, out = reconcile("--since", "2026-11-24")
+    assert (code, lines(out)[-1][1:4]) == (0, ["0.5", "0.5", "0"])
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", None])
+def test_an_account_is_not_compared_with_nothing(host: str | None, world: World, reconcile: Reconcile) -> None:
+    """Where no call of ours is meant, nobody knows whose spending to compare: what the account spent is said."""
+    if host is not None:
+        fill(world.path, [call(77, 9.0, "2026-11-25T10:00", host=host)], api_key_hash=key_hash(OURS))
+    world.charge("2026-11-25T10:00", cost=0.75)
+    code, out = reconcile()
+    assert code == 2
+    assert "no call to 127.0.0.1 on these days" in out
+    assert "have spent 0.75 USD in 1 requests" in out
 
 
 def test_what_keeps_it_from_asking_is_said(
     world: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With exit code 2, and never a traceback."""
-    with closing(open_ledger(world.path, make=True)):
-        assert reconcile() == (2, "or-instrument reconcile: the ledger is empty\n")
+    begin(world.path, "2026-11-26T09:00")
     world.write("2026-11-26T10:00", 0.5)
     code, out = reconcile()
     assert code == 2

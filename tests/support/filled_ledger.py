@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from or_instrument import Call, Reply, Request, Usage
-from or_instrument._money.entry import Entry, entry_of
+from or_instrument._money.entry import Entry, entry_of, utc
 from or_instrument._money.journal import Journal
+from or_instrument._money.schema import open_ledger
 
 
 def made_at(moment: str) -> int:
@@ -40,6 +41,12 @@ def write(path: Path, entries: Sequence[Entry]) -> None:
     """Write rows into a ledger."""
     with closing(Journal(str(path))) as journal:
         journal.write(entries)
+
+
+def begin(path: Path, moment: str) -> None:
+    """Have a ledger begin at a moment (`2026-11-26T12:00`, UTC)."""
+    with closing(open_ledger(path, make=True)) as ledger:
+        ledger.execute("UPDATE coverage SET begun_at = ?", (utc(made_at(moment)),))
 
 
 def note_lost(path: Path, day: str, calls: int) -> None:

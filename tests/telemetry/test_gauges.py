@@ -30,7 +30,8 @@ from or_instrument import (
     uninstrument,
 )
 from or_instrument._money import account as _account
-from or_instrument._money.schema import open_ledger, prune
+from or_instrument._money.prune import prune
+from or_instrument._money.schema import open_ledger
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.account import read_key
 
@@ -203,6 +204,20 @@ def test_rows_that_were_removed_stay_explained(tmp_path: Path) -> None:
         assert prune(ledger, "2100-01-02") == 2
     book(path, call(3, 0.25, soon, host="h"))
     assert account.refresh(Decimal("1.25")) == 0
+    assert Unattributed(str(path), "h", KEY_HASH).refresh(Decimal("1.25")) == 0
+
+
+def test_a_call_under_way_at_the_first_reading_explains_growth(tmp_path: Path) -> None:
+    """It is charged when it ends; one that had ended before is none of the growth."""
+    path = tmp_path / "costs.db"
+    account = Unattributed(str(path), "h", KEY_HASH)
+    assert account.refresh(Decimal(10)) == 0
+    book(
+        path,
+        call(1, 0.5, "2000-01-01T00:00", host="h")._replace(duration_s=4e9),
+        call(2, 7.0, "2000-01-01T00:00", host="h"),
+    )
+    assert account.refresh(Decimal("10.5")) == 0
 
 
 def test_a_ledger_shows_what_another_client_spends(

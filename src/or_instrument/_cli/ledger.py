@@ -7,7 +7,7 @@ from typing import Final
 
 from or_instrument._cli.ledgers import VARIABLE, add_ledger, last_days, ledgers, reading
 from or_instrument._errors import ConfigError
-from or_instrument._money.schema import prune
+from or_instrument._money.prune import prune
 
 _DAYS: Final = "90d"
 

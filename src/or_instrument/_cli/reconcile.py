@@ -21,10 +21,13 @@ from or_instrument._errors import ConfigError, LookupFailed
 from or_instrument._money import own
 from or_instrument._money.account import KEY, ask
 from or_instrument._money.entry import utc
-from or_instrument._money.own import Reading, Scope
+from or_instrument._money.growth import begin, first_whole_day, windows
+from or_instrument._money.own import Scope
+from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_theirs, reasons, theirs_of, total
-from or_instrument._money.statement import activity, begin_of, look_up, others, ours_of
-from or_instrument._openrouter.generation import KeyStatus
+from or_instrument._money.statement import activity, covered_from, look_up, others, ours_of
+from or_instrument._openrouter.generation import Activity, KeyStatus
+from or_instrument._openrouter.hosts import account_host
 from or_instrument._records import add
 
 _KEY: Final = "OPENROUTER_API_KEY"
@@ -46,6 +49,8 @@ class _Asked(NamedTuple):
     since: str | None
     tolerance: Decimal
     today: date
+    read_at: str = ""
+    """When the key was read, a moment in UTC."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
         client = stack.enter_context(OpenAI(api_key=api_key, base_url=args.base_url, max_retries=0))
         asked = _Asked(
             client,
-            urlsplit(args.base_url).hostname or "",
+            account_host(urlsplit(args.base_url).hostname or ""),
             hashlib.sha256(api_key.encode()).hexdigest(),
             books,
             args.since,
@@ -89,6 +94,7 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
         )
         try:
             status = ask(client, KEY, _ANSWER_S)
+            asked = asked._replace(read_at=utc(time_ns()))
             is_management = status.is_management_key or status.is_provisioning_key
             return _by_activity(asked) if is_management else _by_growth(asked, status)
         except LookupFailed as failed:
@@ -96,12 +102,12 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
 
 
 def _by_activity(asked: _Asked) -> int:
-    first = begin_of(asked.books)
-    if first is None:
-        return _say("the ledger is empty")
+    covered = covered_from(asked.books)
     oldest = (asked.today - timedelta(days=_ASKABLE_DAYS)).isoformat()
-    wanted = max(first[:10], asked.since or "")
+    wanted = max(first_whole_day(covered), asked.since or "")
     scope = Scope(asked.host, max(wanted, oldest), asked.today.isoformat())
+    if (asked.since or covered[:10]) < first_whole_day(covered):
+        print(f"The ledger has every call from {covered} (UTC) on; days that began earlier are left out.")
     if wanted < oldest:
         print(f"Days before {oldest} can no longer be asked; they are left out.")
     if scope.since >= scope.until:
@@ -109,53 +115,49 @@ def _by_activity(asked: _Asked) -> int:
     look_up(asked.client, asked.books, scope)
     account = activity(asked.client, scope)
     keys = sorted({key for book in asked.books for key in own.keys_of(book, scope)}, key=str)
-    rows, by_key = account, list[Line]()
-    if keys and None not in keys:
-        by_key, rows = [], []
-        for key in keys:
-            of_key = activity(asked.client, scope, key)
-            rows.extend(of_key)
-            sides = total(compare(ours_of(asked.books, scope._replace(key=key)), theirs_of(of_key)))
-            by_key.append(sides._replace(day="key", model=str(key)[:12]))
+    if not keys:
+        whole = total(compare({}, theirs_of(account))).theirs
+        return _say(
+            f"the ledger has no call to {asked.host} on these days, and nothing tells which key to compare; "
+            f"all keys of the account have spent {short(whole.usd)} USD in {whole.calls} requests"
+        )
+    rows, by_key = (account, []) if None in keys else _by_key(asked, scope, keys)
     lines = compare(ours_as_theirs(ours_of(asked.books, scope), rows), theirs_of(rows))
     return _conclude(asked, [*lines, *by_key], total(lines), scope, others(account, rows))
 
 
+def _by_key(asked: _Asked, scope: Scope, keys: Sequence[str | None]) -> tuple[list[Activity], list[Line]]:
+    rows, lines = list[Activity](), list[Line]()
+    for key in keys:
+        of_key = activity(asked.client, scope, key)
+        rows.extend(of_key)
+        sides = total(compare(ours_of(asked.books, scope._replace(key=key)), theirs_of(of_key)))
+        lines.append(sides._replace(day="key", model=str(key)[:12]))
+    return rows, lines
+
+
 def _by_growth(asked: _Asked, status: KeyStatus) -> int:
-    if asked.since is not None:
-        raise ConfigError("--since needs a management key; another key knows its growth since the last run")
     if status.usage is None:
         return _say("GET /key tells no usage of this key")
-    book, now = asked.books[0], Reading(utc(time_ns()), status.usage)
-    earlier = own.readings_of(book, asked.key)
-    own.note_reading(book, asked.key, now)
-    if earlier:
-        begin, theirs = earlier[-1].at, add(status.usage, earlier[-1].usage.copy_negate())
-    else:
-        window = _window(asked, status)
-        if window is None:
-            return _say("the usage of this key is noted as the start; the next run compares what has come since")
-        begin, theirs = window
-    scope = Scope(asked.host, begin, key=asked.key)
+    now = Reading(asked.read_at, status.usage)
+    readings = readings_of(asked.books, asked.host, asked.key)
+    start = begin(readings, windows(status, asked.today, covered_from(asked.books)), asked.since)
+    note_reading(asked.books, asked.host, asked.key, now)
+    if start is None:
+        since = "" if asked.since is None else f" from {asked.since} on"
+        return _say(
+            f"the ledger has no reading of this key{since}, and covers no month, week or day that began then; "
+            "the usage of this key is noted as the start, and the next run compares what has come since"
+        )
+    if asked.since is not None and start.at[:10] > asked.since:
+        print(f"What the key had been charged on {asked.since} is not known; the first that is known is of {start.at}.")
+    # Until the reading: what ends later, though before the rows are read, is charged later too.
+    scope = Scope(asked.host, start.at, now.at, asked.key, "ended_at")
     look_up(asked.client, asked.books, scope)
     ours = total(compare(ours_of(asked.books, scope), {})).ours
-    line = Line(f"since {begin}", "", ours, Side(theirs))
+    theirs = Side(add(now.usage, start.usage.copy_negate()))
+    line = Line(f"since {start.at}", "", ours._replace(usd=add(ours.usd, start.pruned)), theirs)
     return _conclude(asked, [], line, scope, None)
-
-
-def _window(asked: _Asked, status: KeyStatus) -> tuple[str, Decimal] | None:
-    """Return the longest of the windows that the service knows and the ledger reaches back to."""
-    begin = begin_of(asked.books)
-    today = asked.today
-    windows = (
-        (today.replace(day=1), status.usage_monthly),
-        (today - timedelta(days=today.weekday()), status.usage_weekly),
-        (today, status.usage_daily),
-    )
-    for start, usage in windows:
-        if begin is not None and usage is not None and begin < start.isoformat():
-            return start.isoformat(), usage
-    return None
 
 
 def _conclude(asked: _Asked, lines: Sequence[Line], sums: Line, scope: Scope, beside: Side | None) -> int:

@@ -67,6 +67,18 @@ MIGRATIONS: Final = (
       PRIMARY KEY (api_key_hash, at)
     );
     """,
+    """
+    CREATE TABLE coverage (
+      -- One row: from when on every call that was to be written is here.
+      begun_at TEXT NOT NULL,      -- UTC, as in calls
+      pruned_before TEXT           -- a UTC day: rows of earlier ones were removed
+    );
+    INSERT INTO coverage (begun_at)
+      SELECT min(strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), coalesce(min(started_at), '9')) FROM calls;
+    -- Of the host that was asked, and USD that calls cost which ended since and whose rows were removed.
+    ALTER TABLE readings ADD COLUMN host TEXT NOT NULL DEFAULT '';
+    ALTER TABLE readings ADD COLUMN pruned TEXT NOT NULL DEFAULT '0';
+    """,
 )
 """What brings a ledger from each version to the next; `PRAGMA user_version` is how many it has had."""
 
@@ -100,21 +112,6 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
         connection.close()
         raise
     return connection
-
-
-def prune(connection: sqlite3.Connection, day: str) -> int:
-    """Remove what is from before a day (`2026-11-26`, UTC); return how many calls that were. Raises `sqlite3.Error`."""
-    removed = 0
-    while True:
-        # In small steps: those who write wait for each.
-        step = connection.execute(
-            "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_at < ? LIMIT 5000)", (day,)
-        ).rowcount
-        removed += step
-        if step == 0:
-            break
-    connection.execute("DELETE FROM lost WHERE day < ?", (day,))
-    return removed
 
 
 def _check_there(path: Path, make: bool) -> None:

@@ -52,9 +52,10 @@ def ours_of(books: Iterable[sqlite3.Connection], scope: Scope) -> dict[Place, Si
     return sums
 
 
-def begin_of(books: Iterable[sqlite3.Connection]) -> str | None:
-    """Return when the first call of the ledgers began, `None` where they have none."""
-    return min((begin for book in books if (begin := own.begin_of(book))), default=None)
+def covered_from(books: Iterable[sqlite3.Connection]) -> str:
+    """Return from when on the ledgers have every call: since the first began, and all that was removed was earlier."""
+    covered = [own.coverage_of(book) for book in books]
+    return max(min(begun for begun, _ in covered), *(pruned for _, pruned in covered))
 
 
 def others(account: Sequence[Activity], rows: Sequence[Activity]) -> Side | None:

@@ -11,16 +11,14 @@ from typing import Final
 from or_instrument._calls.worker import new_lock
 from or_instrument._money import own
 from or_instrument._money.entry import utc
-from or_instrument._money.own import Reading, Scope
+from or_instrument._money.own import Scope
 from or_instrument._money.query import amount_of, amount_sql
+from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.schema import open_ledger
 from or_instrument._records import add
 
 _STEP: Final = 10_000
 _PENDING_LIMIT: Final = 10_000
-_ROWS: Final = f"id > :after AND id <= :last AND {own.WHERE}"
-_SUMMED: Final = f"SELECT {amount_sql('cost')} FROM calls WHERE {_ROWS}"  # noqa: S608 - no value is in it
-_UNKNOWN: Final = f"SELECT id FROM calls WHERE {_ROWS} AND cost IS NULL AND generation_id IS NOT NULL"  # noqa: S608
 
 
 class Unattributed:
@@ -35,7 +33,7 @@ class Unattributed:
         self._host = host
         self._key = api_key_hash
         self._reading = new_lock()
-        self._since: Reading | None = None
+        self._begin: tuple[Reading, str] | None = None
         self._cost = Decimal(0)
         self._last_row = 0
         self._pending: list[int] = []
@@ -46,19 +44,24 @@ class Unattributed:
         Raises what `open_ledger` raises.
         """
         with self._reading, closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
-            if self._since is None:
-                self._since = self._first_reading(ledger, usage)
+            if not self._readings(ledger):
+                note_reading([ledger], self._host, self._key, Reading(utc(time.time_ns()), usage))
+            # One snapshot: rows that are removed meanwhile are both in it and not yet carried forward, or neither.
+            ledger.execute("BEGIN")
+            first = self._begin_anew_where_pruned(ledger)
             self._add_known(ledger)
-            self._add_new(ledger, self._since.at)
-            growth = add(usage, self._since.usage.copy_negate())
-            return add(growth, self._cost.copy_negate())
+            self._add_new(ledger, first.at)
+            explained = add(add(first.usage, first.pruned), self._cost)
+            return add(usage, explained.copy_negate())
 
-    def _first_reading(self, ledger: sqlite3.Connection, usage: Decimal) -> Reading:
-        readings = own.readings_of(ledger, self._key)
-        if readings:
-            return readings[0]
-        first = Reading(utc(time.time_ns()), usage)
-        own.note_reading(ledger, self._key, first)
+    def _readings(self, ledger: sqlite3.Connection) -> list[Reading]:
+        return readings_of([ledger], self._host, self._key)
+
+    def _begin_anew_where_pruned(self, ledger: sqlite3.Connection) -> Reading:
+        first = self._readings(ledger)[0]
+        begin = first, own.coverage_of(ledger)[1]
+        if begin != self._begin:
+            self._begin, self._cost, self._last_row, self._pending = begin, Decimal(0), 0, []
         return first
 
     def _add_known(self, ledger: sqlite3.Connection) -> None:
@@ -72,15 +75,15 @@ class Unattributed:
         self._pending = still[-_PENDING_LIMIT:]
 
     def _add_new(self, ledger: sqlite3.Connection, since: str) -> None:
+        scope = Scope(self._host, since, key=self._key, clock="ended_at")
+        rows = f"id > :after AND id <= :last AND {scope.where}"
+        summed = f"SELECT {amount_sql('cost')} FROM calls WHERE {rows}"  # noqa: S608 - no value is in it
+        unknown = f"SELECT id FROM calls WHERE {rows} AND cost IS NULL AND generation_id IS NOT NULL"  # noqa: S608
         (newest,) = ledger.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
-        if newest < self._last_row:
-            # All rows were removed, and their numbers begin again.
-            self._last_row = 0
         while self._last_row < newest:
             last = min(self._last_row + _STEP, newest)
-            named = {**Scope(self._host, since, key=self._key)._asdict(), "after": self._last_row, "last": last}
-            cost = amount_of(ledger.execute(_SUMMED, named).fetchone())
-            unknown = [row for (row,) in ledger.execute(_UNKNOWN, named)]
+            named = {**scope._asdict(), "after": self._last_row, "last": last}
+            cost = amount_of(ledger.execute(summed, named).fetchone())
+            self._pending.extend(row for (row,) in ledger.execute(unknown, named))
             self._cost, self._last_row = add(self._cost, cost), last
-            self._pending.extend(unknown)
             time.sleep(0)

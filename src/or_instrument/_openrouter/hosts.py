@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 _log = logging.getLogger("or_instrument")
 
 OPENROUTER: Final = "openrouter"
+OPENROUTER_HOST: Final = "openrouter.ai"
 
 _WELL_KNOWN: Final = {
     "api.openai.com": "openai",
@@ -104,6 +105,11 @@ class Hosts:
         if host not in self._told and len(self._told) < _CACHE_LIMIT:
             self._told.add(host)
             _log.debug("calls to %s are not recorded; the hosts that are: %s", host, ", ".join(self._named))
+
+
+def account_host(host: str) -> str:
+    """Return the host that an account is of: whichever region answers, the account is one."""
+    return OPENROUTER_HOST if _is_within(host, OPENROUTER_HOST) else host
 
 
 def _is_within(host: str, name: str) -> bool:

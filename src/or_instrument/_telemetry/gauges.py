@@ -23,6 +23,7 @@ from or_instrument._money.account import KEY, ask, check_client
 from or_instrument._money.ledgers import ledger_path
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.generation import KeyStatus
+from or_instrument._openrouter.hosts import account_host
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._telemetry.budgets import GAUGES, Gauge, points
 from or_instrument._telemetry.names import ACCOUNT
@@ -178,7 +179,7 @@ def _unattributed(client: Any, made: PerProcess[dict[str, Unattributed]], status
     if path is None or not isinstance(key, str) or not key or status.usage is None:
         return None
     if path not in books:
-        books[path] = Unattributed(path, client.base_url.host, sha256(key.encode()).hexdigest())
+        books[path] = Unattributed(path, account_host(client.base_url.host), sha256(key.encode()).hexdigest())
     return books[path].refresh(status.usage)
 
 

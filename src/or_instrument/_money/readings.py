@@ -1,0 +1,43 @@
+"""What `GET /key` has told of a key, kept in ledgers: its growth since can be compared with the calls since."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from or_instrument._records import add
+
+
+class Reading(NamedTuple):
+    """What was read of a key."""
+
+    at: str
+    """When it was read: a moment in UTC as ISO 8601, or a day, which means its beginning."""
+    usage: Decimal
+    """USD, ever charged through the key."""
+    pruned: Decimal = Decimal(0)
+    """USD, the cost of calls that ended since and whose rows were removed."""
+
+
+def readings_of(ledgers: Iterable[sqlite3.Connection], host: str, key: str) -> list[Reading]:
+    """Return what has been read of a key so far at a host, oldest first, in all of these ledgers together."""
+    found: dict[str, Reading] = {}
+    for ledger in ledgers:
+        told = ledger.execute(
+            "SELECT at, usage, pruned FROM readings WHERE api_key_hash = ? AND host IN (?, '')", (key, host)
+        )
+        for at, usage, pruned in told:
+            former = found.get(at, Reading(at, Decimal(usage)))
+            found[at] = former._replace(pruned=add(former.pruned, Decimal(pruned)))
+    return [found[at] for at in sorted(found)]
+
+
+def note_reading(ledgers: Iterable[sqlite3.Connection], host: str, key: str, reading: Reading) -> None:
+    """Keep what was read of a key at a host, in each of these ledgers: the next time one of them may be asked alone."""
+    for ledger in ledgers:
+        ledger.execute(
+            "INSERT OR REPLACE INTO readings (api_key_hash, host, at, usage) VALUES (?, ?, ?, ?)",
+            (key, host, reading.at, f"{reading.usage:f}"),
+        )
