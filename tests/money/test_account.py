@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from odd_account import OddAccount
 
 import or_instrument
-from or_instrument import ConfigError
+from or_instrument import ConfigError, Reply, Usage
 from or_instrument._money import account as _account
 from or_instrument._money.account import Attempts, generation_question
-from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, usage_of
+from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, recovered_reply, usage_of
 from or_instrument.testing import Answer
 
 
@@ -257,6 +257,15 @@ def test_a_cancelled_byok_generation_is_a_lower_bound(told: dict[str, Any], is_l
     """Whether or not this process has seen how it ended."""
     generation = read_generation({"data": {"id": "g", "total_cost": 0.05, **told}})
     assert usage_of(generation).lower_bound is is_lower_bound
+
+
+def test_a_look_up_adds_to_what_a_reply_told() -> None:
+    """Tokens and details that only the reply knows stay; the bill is that of the look-up."""
+    told = Usage(input_tokens=3, cache_creation_tokens=2, details={"openrouter.usage.seconds": 1.5}, estimated_cost=9.0)
+    filed = read_generation({"data": {"id": "g", "total_cost": 0.5, "native_tokens_prompt": 4}})
+    usage = recovered_reply(Reply(usage=told), filed).usage
+    expected = Usage(input_tokens=4, cache_creation_tokens=2, cost=0.5, details=told.details, source="generation")
+    assert usage == expected
 
 
 def test_upstream_cost_counts_for_byok_only() -> None:

@@ -30,7 +30,7 @@ from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import ledger as _ledger
 from or_instrument._money import ledgers as ledgers_
 from or_instrument._money import own, schema
-from or_instrument._money.entry import Entry, amount, encoded, entry_of, utc
+from or_instrument._money.entry import COLUMNS, Entry, amount, encoded, entry_of, utc
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._openrouter.headers import api_key
@@ -166,6 +166,32 @@ def test_a_look_up_fills_the_row_of_its_call(path: Path, ledger: Ledger) -> None
     assert told == [(number, "0.5", None, "generation", "2026-11-26T12:00") for number in (7, 9)]
 
 
+def test_what_a_look_up_does_not_know_erases_nothing(path: Path, ledger: Ledger) -> None:
+    """Tokens, details and the error that the call told itself stay; what both know is as it was looked up."""
+    told = Usage(input_tokens=3, output_tokens=2, cache_creation_tokens=1, details={"openrouter.usage.seconds": 1.5})
+    failed = Reply(id="gen-1", provider="P", usage=told, failure=Failure("502", status_code=502))
+    ledger(call(7, outcome="error", reply=failed, missing="pending"))
+    found = Usage(output_tokens=5, cost=0.1 + 1e-30, source="generation")
+    ledger(call(8, outcome="error", recovers=7, reply=Reply(id="gen-1", model="b/other", usage=found)))
+    assert ledger.flush()
+    (row,) = rows(path)
+    assert (row["error"], row["provider"], row["model"], row["missing"]) == ("502", "P", "b/other", None)
+    assert (row["input_tokens"], row["output_tokens"], row["cache_creation_tokens"]) == (3, 5, 1)
+    assert (row["details"], row["source"], row["spend"]) == ('{"openrouter.usage.seconds":1.5}', "generation", "0.1")
+    ledger(call(9, None, outcome="error", recovers=7, missing="lookup_failed"))
+    assert ledger.flush()
+    assert [(row["spend"], row["spend_e12"], row["missing"]) for row in rows(path)] == [("0.1", 10**11, None)]
+
+
+def test_an_amount_with_a_digit_left_over_takes_the_place_of_all_three(path: Path, ledger: Ledger) -> None:
+    """The whole numbers of another amount would be added up instead of its text."""
+    ledger(call(7))
+    ledger(call(8, 1e-30, recovers=7))
+    assert ledger.flush()
+    (row,) = rows(path)
+    assert (Decimal(row["cost"]), row["cost_e12"], row["cost_e24"]) == (Decimal("1e-30"), None, None)
+
+
 AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False) | st.floats(0, 10) | st.integers(0, 10**7).map(float)
 TEXTS = st.text(max_size=6)
 ATTRIBUTES = st.dictionaries(TEXTS, TEXTS | st.booleans() | st.integers() | st.floats(), max_size=3)
@@ -223,7 +249,7 @@ def test_columns_are_those_of_the_schema(path: Path) -> None:
     """The record and the table name the same columns in the same order."""
     with closing(open_ledger(path, make=True)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(calls)")]
-    assert columns == ["id", *Entry._fields]
+    assert columns == ["id", *COLUMNS]
 
 
 def test_the_client_s_calls_are_written(

@@ -15,9 +15,10 @@ from urllib.request import Request, urlopen
 import pytest
 from filled_ledger import begin, call, fill, made_at, note_lost
 
-from or_instrument import Call
+from or_instrument import Call, Generation, Usage
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
+from or_instrument._money import own
 from or_instrument._money.prune import prune
 from or_instrument._money.reconcile import Line, Side, agree
 from or_instrument._money.schema import open_ledger
@@ -228,6 +229,29 @@ def test_unknown_costs_are_looked_up_first(world: World, reconcile: Reconcile) -
     with closing(open_ledger(world.path)) as ledger:
         told = ledger.execute("SELECT spend, spend_e12, source, missing, input_tokens FROM calls WHERE call = 1")
         assert told.fetchone()[:4] == ("0.5", 500_000_000_000, "generation", None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "provider", "filed", "kept"),
+    [
+        ("openrouter/auto", None, "a/model-20260101", "a/model-20260101"),
+        ("a/model:nitro", None, "a/model-2026-01-01", "a/model:nitro"),
+        ("a/model", None, "a/model-mini-2026-01-01", "a/model-mini-2026-01-01"),
+        ("a/model", "P", "b/other-2026-01-01", "a/model"),
+    ],
+)
+def test_a_look_up_tells_what_the_row_does_not_know(
+    asked: str, provider: str | None, filed: str, kept: str, tmp_path: Path
+) -> None:
+    """Of the model where nothing had answered yet; tokens that the call told itself stay."""
+    made = call(1, None, model=asked, provider=provider, id="gen-1")
+    told = Usage(input_tokens=3, cache_creation_tokens=1)
+    fill(tmp_path / "costs.db", [made._replace(reply=made.reply._replace(usage=told))])
+    with closing(open_ledger(tmp_path / "costs.db")) as ledger:
+        (unknown,) = own.unknown_in(ledger, own.Scope("openrouter.ai", ""))
+        assert own.recover(ledger, unknown, Generation(id="gen-1", model=filed, total_cost=Decimal("0.5")))
+        told_now = ledger.execute("SELECT model, spend, input_tokens, cache_creation_tokens FROM calls").fetchone()
+    assert told_now == (kept, "0.5", 3, 1)
 
 
 def test_a_permanent_slug_is_the_model(world: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch) -> None:

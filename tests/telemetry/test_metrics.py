@@ -237,6 +237,18 @@ def test_a_cost_that_was_looked_up_is_cost_and_tokens_and_no_second_call() -> No
     assert recorder.points(DURATION) == []
 
 
+def test_tokens_of_a_call_that_is_looked_up_are_counted_once() -> None:
+    """By the look-up, which tells again what the call told; also where it brings nothing."""
+    told = Usage(input_tokens=3, cache_read_tokens=2)
+    for outcome in (None, "lookup_failed"):
+        recorder, reply = Recorder(), REPLY._replace(usage=told)
+        pending = Call(1, REQUEST, reply, "closed", 0, 1.5, missing="pending")
+        recorder.sink(pending)
+        recorder.sink(pending._replace(id=2, recovers=1, missing=outcome))
+        assert [tokens for _, tokens in recorder.points(TOKENS)] == [3]
+        assert recorder.points(CACHE_READ_TOKENS) == [(M, 2)]
+
+
 def test_a_failed_look_up_is_counted_as_missing() -> None:
     """Once, with its reason."""
     recorder = Recorder()

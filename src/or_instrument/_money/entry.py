@@ -53,7 +53,7 @@ class Bill(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One row of the table `calls`, column by column."""
+    """One row of the table `calls`."""
 
     process: int
     call: int
@@ -70,25 +70,16 @@ class Entry(NamedTuple):
     outcome: str
     error: str | None
     missing: str | None
-    source: str | None
-    is_byok: int | None
-    lower_bound: int | None
-    cost: str | None
-    cost_e12: int | None
-    cost_e24: int | None
-    upstream: str | None
-    upstream_e12: int | None
-    upstream_e24: int | None
-    spend: str | None
-    spend_e12: int | None
-    spend_e24: int | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cache_read_tokens: int | None
-    cache_creation_tokens: int | None
-    reasoning_tokens: int | None
-    details: str | None
+    bill: Bill
     attributes: str
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """Its value in each of `COLUMNS`."""
+        return (*self[:-2], *self.bill, self.attributes)
+
+
+COLUMNS: Final = (*Entry._fields[:-2], *Bill._fields, Entry._fields[-1])
 
 
 def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry:
@@ -112,7 +103,7 @@ def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry
         call.outcome,
         None if call.failure is None else call.failure.type,
         call.missing,
-        *bill_of(call.usage),
+        bill_of(call.usage),
         _json({_whole(name): _whole(text_of(value)) for name, value in request.attributes.items()}),
     )
 
@@ -166,7 +157,8 @@ def utc(ns: int) -> str:
 def encoded(entries: Sequence[Entry]) -> str:
     """Return rows as the JSON text that one statement writes."""
     # Half a surrogate pair, which an attribute may hold, is no UTF-8 and would make the row unreadable.
-    return json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+    cells = [entry.cells for entry in entries]
+    return json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
 def _whole(text: str) -> str:

@@ -7,18 +7,15 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from or_instrument._money.entry import Entry, encoded
+from or_instrument._money.entry import COLUMNS, Entry, encoded
+from or_instrument._money.filling import filling
 from or_instrument._money.schema import open_ledger
 
-_MADE_WITH_THE_CALL: Final = ("process", "call", "started_at", "ended_at", "api_key_hash", "attributes")
-"""What a look-up does not change in the row that it recovers."""
 _WRITE: Final = f"""
-    INSERT INTO calls ({", ".join(Entry._fields)})
-    SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(Entry._fields)))}
+    INSERT INTO calls ({", ".join(COLUMNS)})
+    SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(COLUMNS)))}
     FROM json_each(?) WHERE true
-    ON CONFLICT (process, call) DO UPDATE SET {
-    ", ".join(f"{name} = excluded.{name}" for name in Entry._fields if name not in _MADE_WITH_THE_CALL)
-}
+    ON CONFLICT (process, call) DO UPDATE SET {filling(COLUMNS, "excluded.")}
 """  # noqa: S608 - the names are ours
 _NOTE_LOST: Final = """
     INSERT INTO lost (process, day, calls) VALUES (?, ?, ?)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from or_instrument._money.entry import Bill, bill_of
+from or_instrument._money.filling import filling
 from or_instrument._money.query import amount_of, amount_sql
-from or_instrument._money.reconcile import Place, Side
+from or_instrument._money.reconcile import Place, Side, plain
 from or_instrument._openrouter.account import usage_of
 from or_instrument._openrouter.generation import Generation
 
 # What was refused, or never reached the service, is no call of its books.
 _WAS_SERVED: Final = "(outcome <> 'error' OR cost IS NOT NULL)"
-_FOUND: Final = f"""
-    UPDATE calls SET missing = :missing, model = coalesce(model, :model), provider = coalesce(provider, :provider),
-           {", ".join(f"{name} = :{name}" for name in Bill._fields)}
-    WHERE id = :id
-"""  # noqa: S608 - no value is in it
+_TOLD: Final = ("missing", "model", "provider", *Bill._fields)
+_FOUND: Final = f"UPDATE calls SET {filling(_TOLD, ':')} WHERE id = :id"  # noqa: S608 - no value is in it
+_DATE: Final = re.compile(r"(-[0-9]{2,}){1,3}")
+"""What a permanent slug has after the model's name, such as `-2026-01-01`."""
 
 
 class Scope(NamedTuple):
@@ -42,6 +43,17 @@ class Scope(NamedTuple):
             AND {self.clock} >= :since AND {self.clock} < :until
             AND (:key IS NULL OR api_key_hash = :key OR api_key_hash IS NULL)
         """
+
+
+class Unknown(NamedTuple):
+    """A call whose cost is not known, as its row tells it."""
+
+    id: int
+    generation_id: str
+    outcome: str
+    requested_model: str | None
+    model: str | None
+    provider: str | None
 
 
 _BROKEN_OFF: Final = ("closed", "abandoned", "cancelled")
@@ -74,22 +86,32 @@ def coverage_of(ledger: sqlite3.Connection) -> tuple[str, str]:
     return min(begun, first or begun), pruned
 
 
-def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[tuple[int, str, str]]:
-    """Return row, generation id and outcome of the calls whose cost is not known and can be looked up."""
+def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[Unknown]:
+    """Return the calls whose cost is not known and can be looked up."""
     asked_for = f"{scope.where} AND spend IS NULL AND generation_id IS NOT NULL"
-    question = f"SELECT id, generation_id, outcome FROM calls WHERE {asked_for}"  # noqa: S608 - no value is in it
-    return ledger.execute(question, scope._asdict()).fetchall()
+    question = f"SELECT {', '.join(Unknown._fields)} FROM calls WHERE {asked_for}"  # noqa: S608 - no value is in it
+    return [Unknown(*cells) for cells in ledger.execute(question, scope._asdict())]
 
 
-def recover(ledger: sqlite3.Connection, row: int, generation: Generation, outcome: str) -> bool:
-    """Fill a row, which ended so, with what was looked up; return whether its spend is known now."""
-    bill = bill_of(usage_of(generation, broken_off=outcome in _BROKEN_OFF))
+def recover(ledger: sqlite3.Connection, call: Unknown, generation: Generation) -> bool:
+    """Fill the row of a call with what was looked up; return whether its spend is known now."""
+    bill = bill_of(usage_of(generation, broken_off=call.outcome in _BROKEN_OFF))
     if bill.cost is None:
         return False
     missing = "no_upstream_cost" if bill.spend is None else None
-    named = {"id": row, "missing": missing, "model": generation.model, "provider": generation.provider_name}
-    ledger.execute(_FOUND, {**bill._asdict(), **named})
+    told = {"missing": missing, "model": _model(call, generation.model), "provider": generation.provider_name}
+    ledger.execute(_FOUND, {**bill._asdict(), **told, "id": call.id})
     return missing is None
+
+
+def _model(call: Unknown, filed: str | None) -> str | None:
+    """Return the model as filed, where the row has only the one that was asked for, and that is another."""
+    asked_for = call.model is None or (call.model == call.requested_model and call.provider is None)
+    if filed is None or not asked_for:
+        return None
+    name = plain(call.model or "")
+    is_same = filed.startswith(name) and _DATE.fullmatch(filed[len(name) :])
+    return None if is_same else filed
 
 
 def lost_between(ledger: sqlite3.Connection, since: str, until: str = "9") -> int:

@@ -27,9 +27,9 @@ def look_up(client: Any, books: Iterable[sqlite3.Connection], scope: Scope) -> N
     """
     failures = 0
     for book in books:
-        for row, generation_id, outcome in own.unknown_in(book, scope):
+        for call in own.unknown_in(book, scope):
             try:
-                own.recover(book, row, ask(client, filed_question(generation_id), _ANSWER_S), outcome)
+                own.recover(book, call, ask(client, filed_question(call.generation_id), _ANSWER_S))
             except LookupFailed as failed:
                 failures += "404" not in failed.last_answer
                 if failures == _PATIENCE:

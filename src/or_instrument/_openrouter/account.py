@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
+from or_instrument._openrouter.usage import merge
 from or_instrument._openrouter.values import amount, get
 from or_instrument._records import Reply, Usage, exact
 
@@ -74,10 +75,16 @@ def recovered_reply(reply: Reply, generation: Generation, *, broken_off: bool = 
         finish_reasons=reply.finish_reasons or ((reason,) if reason else ()),
         native_finish_reasons=reply.native_finish_reasons or ((native,) if native else ()),
         service_tier=reply.service_tier or generation.service_tier,
-        usage=usage_of(generation, broken_off=broken_off),
+        usage=_with_bill(reply.usage, usage_of(generation, broken_off=broken_off)),
         cache_status=reply.cache_status,
         routing=reply.routing,
     )
+
+
+def _with_bill(told: Usage | None, filed: Usage) -> Usage:
+    if told is None:
+        return filed
+    return merge(told._replace(source=filed.source, lower_bound=filed.lower_bound, estimated_cost=None), filed)
 
 
 def _fields(record: type[NamedTuple], body: object) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Metrics:
         is_theirs = theirs is not None and theirs.has_metrics and not recovered
         if not recovered and not is_theirs:
             self._record_times(call, labels.common, context)
-        if usage is not None:
+        # What a pending call told is told once more by the call that recovers it.
+        if usage is not None and call.missing != PENDING:
             self._record_usage(usage, labels, context, with_tokens=not is_theirs)
         if call.provider_switched and not recovered:
             self._switches.add(1, labels.common, context)
