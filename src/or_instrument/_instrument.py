@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from or_instrument._assembly import Assembly, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
-from or_instrument._calls.worker import PerProcess, new_lock
+from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
 from or_instrument._money.ledgers import flush_ledgers, leave_ledger
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("or_instrument")
 _LOOKUP_SHARE: Final = 0.8
-_lock = PerProcess(new_lock)
+_lock = PerKind(new_lock)
 
 _installed: Assembly | None = None
 

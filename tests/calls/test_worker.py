@@ -13,7 +13,7 @@ from installed import need
 
 from or_instrument._calls import shield as _shield
 from or_instrument._calls import worker as _worker
-from or_instrument._calls.worker import Once, PerProcess, Worker, is_exiting, new_lock
+from or_instrument._calls.worker import Once, PerKind, PerProcess, Worker, is_exiting, new_lock
 
 WAIT_S = 10
 
@@ -88,6 +88,35 @@ def test_work_that_fails_is_reported_and_done_again(
     assert begun.acquire(timeout=WAIT_S)
     assert "the thread or_instrument-test failed with ValueError" in caplog.text
     worker.stop()
+
+
+def test_where_greenlets_have_come_it_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread from before does nothing more: nobody who waits for what it holds would be woken."""
+    work = Work()
+    worker = Worker("or_instrument-test", work)
+    worker.start()
+    assert work.done.acquire(timeout=WAIT_S)
+    before, bell = work.thread, worker._bell
+    monkeypatch.setattr(_worker, "kind_of_threads", lambda: "greenlets")
+    assert bell is not None
+    bell.release()
+    assert worker.start()
+    assert work.done.acquire(timeout=WAIT_S)
+    assert work.thread is not before
+    worker.wake()
+    assert work.done.acquire(timeout=WAIT_S)
+    assert not work.done.acquire(blocking=False)
+    worker.stop()
+
+
+def test_a_lock_is_of_the_kind_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same one as long as they are what they were; what belongs to the process stays."""
+    lock, owned = PerKind(new_lock), PerProcess(object)
+    first, mine = lock(), owned()
+    assert lock() is first
+    monkeypatch.setattr(_worker, "kind_of_threads", lambda: "greenlets")
+    assert lock() is not first
+    assert owned() is mine
 
 
 def test_many_threads_start_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Once, PerProcess, Worker, new_rlock
+from or_instrument._calls.worker import Once, PerKind, Worker, new_rlock
 
 _EXIT_TIMEOUT_S: Final = 5.0
 
@@ -33,7 +33,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._unsettled: deque[Unsettled] = deque()
-        self._settling = PerProcess(new_rlock)
+        self._settling = PerKind(new_rlock)
         self._worker = Worker("or_instrument-reaper", self._work)
         self._first = Once()
 

@@ -2,7 +2,8 @@
 
 gevent and eventlet replace threads by greenlets, often after this was imported; a lock made before waits for a thread
 and stops every greenlet of the process. And a forked process has the memory of its parent but not its threads. So
-whatever waits is made together with what runs, at its first use in the process that uses it, and forgotten in a fork.
+whatever waits is made together with what runs, at its first use in the process that uses it, and forgotten in a fork;
+and once more where greenlets have come after that: eventlet wakes nobody who waits for what another thread holds.
 A hook that runs in a forked child only forgets: gevent's `subprocess` forks in Python, and a child that starts a thread
 or takes a lock there would go on with its parent's greenlets.
 """
@@ -35,24 +36,40 @@ class PerProcess(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._made: dict[None, T] = {}
+        self._made: dict[object, T] = {}
         _of_this_process.add(self)
 
     def __call__(self) -> T:
         """Return it."""
+        kind = self._kind()
         try:
-            return self._made[None]
+            return self._made[kind]
         except KeyError:
-            return self._made.setdefault(None, self._make())
+            return self._made.setdefault(kind, self._make())
 
     @property
     def made(self) -> T | None:
         """What was made in this process, if anything was."""
-        return self._made.get(None)
+        return self._made.get(self._kind())
 
     def forget(self) -> None:
         """Have it made anew at the next use."""
         self._made = {}
+
+    def _kind(self) -> object:
+        return None
+
+
+class PerKind(PerProcess[T]):
+    """Likewise, and made anew where threads have become greenlets since."""
+
+    def _kind(self) -> object:
+        return kind_of_threads()
+
+
+def kind_of_threads() -> object:
+    """Return what tells threads from greenlets: both libraries put a lock of their own there."""
+    return threading.Lock
 
 
 def new_lock() -> threading.Lock:
@@ -104,7 +121,8 @@ class Worker:
         self._name = name
         self._work = work
         self.is_stopped = False
-        self._first = Once()
+        self._first = PerKind(Once)
+        self._kind: object = None
         self._bell: threading.Lock | None = None
         _of_this_process.add(self)
 
@@ -116,12 +134,13 @@ class Worker:
         """
         if self.is_stopped:
             return False
-        if self._bell is not None or not self._first():
+        kind = kind_of_threads()
+        if (self._bell is not None and self._kind is kind) or not self._first()():
             return True
-        self._bell = bell = threading.Lock()
+        self._kind, self._bell = kind, (bell := threading.Lock())
         bell.acquire()
         try:
-            threading.Thread(target=self._run, args=(bell,), name=self._name, daemon=True).start()
+            threading.Thread(target=self._run, args=(bell, kind), name=self._name, daemon=True).start()
         except RuntimeError as exc:
             self.forget()
             self._first.forget()
@@ -148,14 +167,18 @@ class Worker:
         """Have the thread started anew: this is another process."""
         self._bell = None
 
-    def _run(self, bell: threading.Lock) -> None:
+    def _run(self, bell: threading.Lock, kind: object) -> None:
         while not self.is_stopped:
-            try:
-                wait_s = self._work()
-            except Exception as exc:  # noqa: BLE001 - the shield
-                report(f"the thread {self._name}", exc)
-                wait_s = None
+            # A thread that was there before the greenlets sleeps on: Python cannot end it quietly any more.
+            wait_s = self._done() if kind is kind_of_threads() else None
             bell.acquire(timeout=-1 if wait_s is None else max(wait_s, 0.0))
+
+    def _done(self) -> float | None:
+        try:
+            return self._work()
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report(f"the thread {self._name}", exc)
+            return None
 
 
 def is_exiting() -> bool:

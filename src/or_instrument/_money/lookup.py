@@ -16,7 +16,7 @@ from or_instrument._calls.delivery import deliver
 from or_instrument._calls.flight import abandon_all, missing, new_id
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Once, PerProcess, Worker, new_condition
+from or_instrument._calls.worker import Once, PerKind, Worker, new_condition
 from or_instrument._clients.target import Target, sync_client
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import Attempts, Question, generation_question, get
@@ -116,7 +116,7 @@ class Lookups:
         self._capacity = capacity
         self._timeout_s = timeout_s
         self._waiting: dict[int, Lookup] = {}
-        self._changed = PerProcess(new_condition)
+        self._changed = PerKind(new_condition)
         self._worker = Worker("or_instrument-lookup", self._ask_due)
         self._first = Once()
 

@@ -188,7 +188,10 @@ class Sigterm:
 
 
 def _force_flush(provider: Any, timeout_s: float) -> None:
-    provider.force_flush(timeout_millis=int(timeout_s * 1000))
+    try:
+        provider.force_flush(timeout_millis=int(timeout_s * 1000))
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report(f"exporting at exit by the {type(provider).__qualname__}", exc)
 
 
 EXIT: Final = Exit()

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Final
 
-from or_instrument._calls.worker import PerProcess, new_lock
+from or_instrument._calls.worker import PerKind, new_lock
 
 _SDK: Final = "opentelemetry.sdk."
-_making: Final = PerProcess(new_lock)
+_making: Final = PerKind(new_lock)
 
 
 @contextmanager

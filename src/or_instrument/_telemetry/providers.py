@@ -17,7 +17,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
 
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import PerProcess, new_lock
+from or_instrument._calls.worker import PerKind, PerProcess, new_lock
 from or_instrument._errors import ConfigError
 from or_instrument._records import Call, Request, Sink
 from or_instrument._telemetry.exit import EXIT
@@ -35,7 +35,7 @@ class Ours(Generic[P]):
 
     def __init__(self, make: Callable[[], P], otherwise: Callable[[], P]) -> None:
         self._make, self._otherwise = make, otherwise
-        self._lock = PerProcess(new_lock)
+        self._lock = PerKind(new_lock)
         self._ours = PerProcess(self._made_or_not)
 
     def __call__(self) -> P:
@@ -178,21 +178,22 @@ def flush_within(timeout_s: float, provider: object) -> bool:
     if force_flush is None:
         return True
     results: list[bool] = []
+    done = threading.Event()
 
     def flush() -> None:
         try:
             results.append(force_flush(timeout_millis=int(timeout_s * 1000)) is not False)
         except Exception as exc:  # noqa: BLE001 - the shield
-            report("flushing", exc)
+            report(f"flushing the {type(provider).__qualname__}", exc)
+        finally:
+            done.set()
 
     # The SDK's own span processor does not keep to the timeout.
-    thread = threading.Thread(target=flush, name="or_instrument-flush", daemon=True)
     try:
-        thread.start()
+        threading.Thread(target=flush, name="or_instrument-flush", daemon=True).start()
     except RuntimeError:  # at exit Python starts no thread
         flush()
-    else:
-        thread.join(timeout_s)
+    done.wait(timeout_s)
     return results == [True]
 
 
