@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
@@ -102,6 +103,47 @@ def test_a_cross_beyond_the_limit_of_values(
     code, out, _ = run(capsys, "--ledger", book, "--by", "model,tenant")
     assert code == 0
     assert "(other)" in out
+
+
+def test_the_dearest_are_kept_beyond_the_limit_of_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all ledgers and exports together, in whatever order they come; the others are one row."""
+    monkeypatch.setattr("or_instrument._money.totals._VALUES_LIMIT", 2)
+    one = fill(tmp_path / "one.db", [call(1, 0.1, user="a"), call(2, 0.2, user="b"), call(3, 4.0, user="z")])
+    two = fill(tmp_path / "two.db", [call(1, 0.4, user="a"), call(2, 3.0, user="y")])
+    tracker = CostTracker(rows=True)
+    tracker(call(1, 5.0, user="y"))
+    tracker.export_csv(tmp_path / "rows.csv", rows=True)
+    files = (tmp_path / "rows.csv", "--ledger", one, "--ledger", two)
+    _, out, _ = run(capsys, *files, "--by", "user", "--format", "json")
+    assert by(out, "attributes.user") == {"y": "8.0", "z": "4", "(other)": "0.7"}
+
+
+def test_a_table_that_is_asked_for_twice_is_one(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And its sums are no larger."""
+    _, out, _ = run(capsys, "--ledger", book, "--by", "tenant", "--by", "attributes.tenant", "--format", "json")
+    assert by(out, "attributes.tenant") == {"acme": "0.1000001", "zeta": "0.2"}
+
+
+@pytest.mark.parametrize("wrong", ["", ",", " ", "model,", ",tenant", "model,,tenant"])
+def test_a_table_by_nothing_is_an_error(wrong: str, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That says what there is."""
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "--ledger", book, "--by", wrong)
+    assert f"argument --by: {wrong!r} is none of: model, provider, day" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "focus", "table"])
+def test_absurd_counts_of_tokens_are_added_up(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beyond 64 bits; one that is beyond them itself is not known, and its row is written."""
+    pytest.importorskip("rich")
+    most = 2**63 - 1
+    calls = [call(number, 0.5, input_tokens=most, output_tokens=2**62) for number in range(5)]
+    path = fill(tmp_path / "costs.db", [*calls, call(9, 0.5, input_tokens=2**63, output_tokens=10**30)])
+    code, out, _ = run(capsys, "--ledger", path, "--format", form)
+    assert code == 0
+    assert str(5 * (most + 2**62 if form == "focus" else most)) in out.replace("\n", "")
 
 
 def test_a_cross_is_one_table(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,7 +350,39 @@ def test_focus_has_two_rows_for_a_byok_call(tmp_path: Path, capsys: pytest.Captu
     assert told == [("OpenRouter", "0.5", "0.5"), ("OpenRouter", "0.05", "0.05"), ("P", "0", "1")]
     assert sum(Decimal(row["EffectiveCost"]) for row in rows) == Decimal("1.55")
     assert sum(int(row["ConsumedQuantity"] or 0) for row in rows) == 9
-    assert all(row["PricingQuantity"] for row in rows)
+    assert [row["PricingQuantity"] for row in rows] == ["2", "7", "0"]
+
+
+def test_focus_is_one_bill_of_several_ledgers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Calls of the same hour, model, provider, key and attributes are one row, whichever ledgers they are in."""
+    unknown: dict[str, Any] = {"model": None, "provider": None}
+    one = fill(
+        tmp_path / "one.db",
+        [call(1, 0.5, tenant="x", input_tokens=3), call(2, 0.1, "2026-11-26T13:00"), call(3, 1.0, **unknown)],
+    )
+    byok = call(3, 0.05, is_byok=True, upstream_cost=1.0)
+    two = fill(tmp_path / "two.db", [call(1, 0.25, tenant="x", input_tokens=4), call(2, 2.0, **unknown), byok])
+    three = fill(tmp_path / "three.db", [byok])
+    rows = focus(capsys, "--ledger", one, "--ledger", two, "--ledger", three)
+    told = [(row["ChargePeriodStart"][11:13], row["x_Model"], row["EffectiveCost"], row["x_Calls"]) for row in rows]
+    assert told == [
+        ("12", "", "3", "2"),
+        ("12", "a/model", "0.75", "2"),
+        ("12", "a/model", "0.10", "2"),
+        ("12", "a/model", "2", "0"),
+        ("13", "a/model", "0.1", "1"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\nb", 'a"b', "a,b", " a ", "a\r\nb"])
+def test_focus_is_csv_whatever_the_values(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On every Python: what would end a line is in quotes."""
+    path = fill(tmp_path / "costs.db", [call(1, 0.5, model=text)])
+    _, out, _ = run(capsys, "--ledger", path, "--format", "focus")
+    (row,) = csv.DictReader(io.StringIO(out, newline=""))
+    assert row["x_Model"] == text
+    quoted = text.replace('"', '""')
+    assert text == " a " or f'"{quoted}"' in out
 
 
 def test_focus_leaves_out_what_is_unknown_and_counts_it(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

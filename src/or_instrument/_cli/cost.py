@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from or_instrument._cli import tables
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         action="append",
+        type=_dimension,
+        default=[],
         metavar="WHAT",
         help="sum by model, provider, day or the name of an attribute, or by several at once (model,tenant); may be "
         "repeated, for one table each (default: model)",
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"nothing to sum: give --ledger, set {VARIABLE}, or name files that CostTracker has exported")
     if args.format == "focus":
         return _focus(args, books)
-    wanted = [dimension_of(name) for name in args.by or ()]
+    wanted = list(dict.fromkeys(args.by))
     by = wanted or ([MODEL] if args.format == "table" else None)
     totals, problems = _read(args.files, readback.Cut(args.since or "", tuple(name for name in wanted if "," in name)))
     for problem in problems:
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         with reading(path) as ledger:
             totals.merge(query.totals_of(ledger, by or _all_of(ledger, args.since), args.since))
             _tell_lost(path, query.lost_in(ledger, args.since))
+    totals.fold()
     _tell_absent(wanted, totals)
     if args.format == "table":
         tables.show(totals, by or [MODEL])
@@ -72,12 +76,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(files: Sequence[str], cut: readback.Cut) -> tuple[Totals, list[readback.Problem]]:
-    totals, problems = Totals(), list[readback.Problem]()
+    totals, problems = Totals(is_bounded=False), list[readback.Problem]()
     for file in _each_once(files):
         part, wrong = readback.read(file, cut)
         totals.merge(part)
         problems.extend(wrong)
     return totals, problems
+
+
+def _dimension(text: str) -> str:
+    if not all(part.strip() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of: model, provider, day, the name of an attribute, several of these with commas between"
+        )
+    return dimension_of(text)
 
 
 def _each_once(files: Sequence[str]) -> Iterator[str]:
@@ -104,17 +116,18 @@ def _all_of(ledger: sqlite3.Connection, since: str | None) -> list[str]:
 def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:
     if args.files or args.by:
         raise ConfigError("--format focus is made of ledgers, hour by hour: give --ledger, no files and no --by")
-    for number, path in enumerate(books):
-        with reading(path) as ledger:
-            sys.stdout.writelines(focus.lines(ledger, args.since, args.billing_account, header=number == 0))
-            unknown = query.totals_of(ledger, [], args.since).all.unknown
-            if unknown:
-                print(
-                    f"or-instrument cost: {path}: the cost of {unknown} calls is unknown; they are left out",
-                    file=sys.stderr,
-                )
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(reading(path)) for path in books]
+        sys.stdout.writelines(focus.lines(ledgers, args.since, args.billing_account))
+        for path, ledger in zip(books, ledgers, strict=True):
+            _tell_unknown(path, query.totals_of(ledger, [], args.since).all.unknown)
             _tell_lost(path, query.lost_in(ledger, args.since))
     return 0
+
+
+def _tell_unknown(path: str, unknown: int) -> None:
+    if unknown:
+        print(f"or-instrument cost: {path}: the cost of {unknown} calls is unknown; they are left out", file=sys.stderr)
 
 
 def _tell_lost(path: str, lost: int) -> None:

@@ -18,6 +18,7 @@ _OF_ALL: Final = 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _PLACES: Final = 24
 _DIGITS: Final = 6
+_LARGEST: Final = 2**63 - 1
 
 
 class Amount(NamedTuple):
@@ -126,13 +127,18 @@ def bill_of(usage: Usage | None) -> Bill:
         *amount(None if said.cost is None else exact(said.cost)),
         *amount(exact(said.upstream_cost) if said.is_byok and said.upstream_cost is not None else None),
         *amount(said.spend_exact),
-        said.input_tokens,
-        said.output_tokens,
-        said.cache_read_tokens,
-        said.cache_creation_tokens,
-        said.reasoning_tokens,
+        _count(said.input_tokens),
+        _count(said.output_tokens),
+        _count(said.cache_read_tokens),
+        _count(said.cache_creation_tokens),
+        _count(said.reasoning_tokens),
         _json(said.details) if said.details else None,
     )
+
+
+def _count(tokens: int | None) -> int | None:
+    # SQLite has no larger whole numbers.
+    return None if tokens is None or tokens > _LARGEST else tokens
 
 
 def amount(usd: Decimal | None) -> Amount:

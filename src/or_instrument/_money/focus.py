@@ -8,15 +8,19 @@ is known; both costs equal EffectiveCost.
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import reduce
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from or_instrument._money.query import amount_of, amount_sql
+from or_instrument._money.query import amount_of, amount_sql, count_of, count_sql
 from or_instrument._money.totals import UNKNOWN, usd_text
+from or_instrument._records import add
 
 MANDATORY: Final = (
     "BilledCost",
@@ -56,10 +60,10 @@ _SAME_IN_ALL: Final = {
 _GROUPED: Final = f"""
     SELECT substr(started_at, 1, 13), model, provider, api_key_hash, attributes, coalesce(is_byok, 0),
            input_tokens IS NOT NULL OR output_tokens IS NOT NULL,
-           count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
+           count(*), {count_sql("input_tokens")}, {count_sql("output_tokens")},
            {amount_sql("cost")}, {amount_sql("upstream")}
     FROM calls WHERE spend IS NOT NULL AND started_at >= ?
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608 - no value is in it
 
 
@@ -71,30 +75,55 @@ class _Hour(NamedTuple):
     attributes: str
     is_byok: int
     has_tokens: int
+
+    @property
+    def order(self) -> tuple[tuple[bool, str | int], ...]:
+        """What SQLite sorts by: what is not known comes first."""
+        return tuple((cell is not None, "" if cell is None else cell) for cell in self)
+
+
+class _Sums(NamedTuple):
     calls: int
     input_tokens: int
     output_tokens: int
+    cost: Decimal
+    upstream: Decimal
+
+    def plus(self, other: _Sums) -> _Sums:
+        """Return the sum of both."""
+        calls, input_tokens, output_tokens = (sum(pair) for pair in zip(self[:3], other[:3], strict=True))
+        costs = add(self.cost, other.cost), add(self.upstream, other.upstream)
+        return _Sums(calls, input_tokens, output_tokens, *costs)
 
 
 def lines(
-    ledger: sqlite3.Connection, since: str | None = None, billing_account: str | None = None, *, header: bool = True
+    ledgers: Iterable[sqlite3.Connection], since: str | None = None, billing_account: str | None = None
 ) -> Iterator[str]:
-    """Yield the lines of a ledger's calls of known cost, from a day (`2026-11-26`, UTC) on; the header first."""
-    if header:
-        yield _line(COLUMNS)
-    for cells in ledger.execute(_GROUPED, (since or "",)):
-        hour, rest = _Hour(*cells[: len(_Hour._fields)]), cells[len(_Hour._fields) :]
-        charge = {**_SAME_IN_ALL, **_charge(hour), "BillingAccountId": billing_account or hour.api_key_hash or UNKNOWN}
-        yield _written(charge, amount_of(rest[:5]))
+    """Yield the lines of some ledgers' calls of known cost, from a day (`2026-11-26`, UTC) on; the header first."""
+    yield _line(COLUMNS)
+    found = heapq.merge(*(_hours(ledger, since or "") for ledger in ledgers), key=lambda pair: pair[0].order)
+    for hour, pairs in groupby(found, key=lambda pair: pair[0]):
+        sums = reduce(_Sums.plus, (sums for _, sums in pairs))
+        account = billing_account or hour.api_key_hash or UNKNOWN
+        charge = {**_SAME_IN_ALL, **_charge(hour, sums), "BillingAccountId": account}
+        yield _written(charge, sums.cost)
         if hour.is_byok:
-            yield _written({**charge, **_provider_s_part(hour)}, amount_of(rest[5:]), billed=Decimal(0))
+            yield _written({**charge, **_provider_s_part(hour)}, sums.upstream, billed=Decimal(0))
 
 
-def _charge(hour: _Hour) -> dict[str, object]:
+def _hours(ledger: sqlite3.Connection, since: str) -> Iterator[tuple[_Hour, _Sums]]:
+    keys = len(_Hour._fields)
+    for cells in ledger.execute(_GROUPED, (since,)):
+        calls, rest = cells[keys], cells[keys + 1 :]
+        tokens = count_of(rest[:2]), count_of(rest[2:4])
+        yield _Hour(*cells[:keys]), _Sums(calls, *tokens, amount_of(rest[4:9]), amount_of(rest[9:]))
+
+
+def _charge(hour: _Hour, sums: _Sums) -> dict[str, object]:
     start = datetime.fromisoformat(f"{hour.hour}:00:00+00:00")
     month = start.replace(day=1, hour=0)
     provider = hour.provider or _OPENROUTER
-    quantity, unit = (hour.input_tokens + hour.output_tokens, "Tokens") if hour.has_tokens else (hour.calls, "Requests")
+    quantity, unit = (sums.input_tokens + sums.output_tokens, "Tokens") if hour.has_tokens else (sums.calls, "Requests")
     return {
         "BillingPeriodStart": _moment(month),
         "BillingPeriodEnd": _moment((month + timedelta(days=32)).replace(day=1)),
@@ -111,11 +140,11 @@ def _charge(hour: _Hour) -> dict[str, object]:
         "ConsumedUnit": unit,
         "Tags": hour.attributes,
         "x_ApiKeyHash": hour.api_key_hash,
-        "x_Calls": hour.calls,
-        "x_InputTokens": hour.input_tokens,
+        "x_Calls": sums.calls,
+        "x_InputTokens": sums.input_tokens,
         "x_IsByok": "true" if hour.is_byok else "false",
         "x_Model": hour.model,
-        "x_OutputTokens": hour.output_tokens,
+        "x_OutputTokens": sums.output_tokens,
     }
 
 
@@ -127,7 +156,8 @@ def _provider_s_part(hour: _Hour) -> dict[str, object]:
         "ProviderName": provider,
         "PublisherName": provider,
         "ServiceName": provider,
-        # What was consumed is in the other row: the sum over all rows is what it was.
+        # What was consumed is in the other row: the sum over all rows is what it was. This column must not be null.
+        "PricingQuantity": 0,
         "ConsumedQuantity": None,
         "ConsumedUnit": None,
         "x_Calls": 0,
@@ -145,9 +175,9 @@ def _written(charge: Mapping[str, object], usd: Decimal, billed: Decimal | None 
 
 def _line(cells: Any) -> str:
     text = io.StringIO()
-    # A null is an empty field without quotes.
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    # A null is an empty field without quotes. Not every Python quotes a carriage return that ends no line.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _moment(moment: datetime) -> str:

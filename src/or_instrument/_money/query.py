@@ -48,15 +48,26 @@ def amount_of(cells: Sequence[Any]) -> Decimal:
     return usd
 
 
+def count_sql(name: str) -> str:
+    """Return the columns that sum a count, for `count_of`."""
+    return f"sum({name} >> 32), sum({name} & 4294967295)"
+
+
+def count_of(cells: Sequence[Any]) -> int:
+    """Return what two columns of `count_sql` add up to."""
+    high, low = (int(cell or 0) for cell in cells)
+    return (high << 32) + low
+
+
 _SUMS: Final = (
-    f"count(*), sum(spend IS NULL), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), sum(lower_bound), "
+    f"count(*), sum(spend IS NULL), sum(lower_bound), {count_sql('input_tokens')}, {count_sql('output_tokens')}, "
     f"{amount_sql('spend')}"
 )
 
 
 def totals_of(connection: sqlite3.Connection, dimensions: Sequence[str], since: str | None = None) -> Totals:
     """Return the sums of a ledger's calls by some dimensions, from a day (`2026-11-26`, UTC) on."""
-    totals = Totals()
+    totals = Totals(is_bounded=False)
     for number, dimension in enumerate(dimensions or [""]):
         parts = parts_of(dimension)
         for cells in _grouped(connection, parts, since):
@@ -115,5 +126,5 @@ def _expression(part: str) -> tuple[str, list[str]]:
 
 
 def _sum(cells: Sequence[Any]) -> Sum:
-    calls, unknown, input_tokens, output_tokens, lower_bound = (int(cell or 0) for cell in cells[:5])
-    return Sum(calls, unknown, amount_of(cells[5:10]), input_tokens, output_tokens, lower_bound)
+    calls, unknown, lower_bound = (int(cell or 0) for cell in cells[:3])
+    return Sum(calls, unknown, amount_of(cells[7:]), count_of(cells[3:5]), count_of(cells[5:7]), lower_bound)

@@ -15,7 +15,7 @@ PROVIDER: Final = "provider"
 DAY: Final = "day"
 ATTRIBUTE: Final = "attributes."
 OTHER: Final = "(other)"
-"""The values of a dimension that came when it had as many as can be kept."""
+"""The values of a dimension beyond as many as can be kept: in a tracker the later ones, in a table the cheaper ones."""
 UNKNOWN: Final = "(unknown)"
 NONE: Final = "(none)"
 """What calls without an attribute have as its value, where it has to be named."""
@@ -88,11 +88,12 @@ class Row(NamedTuple):
 
 
 class Totals:
-    """Sums of calls."""
+    """Sums of calls; with `is_bounded`, of as many groups as a process should keep of what comes in for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_bounded: bool = True) -> None:
         self.all = Sum()
         self.groups: dict[str, dict[str, Sum]] = {}
+        self._is_bounded = is_bounded
 
     def add(self, part: Sum, keys: Iterable[Key]) -> list[Key]:
         """Add to the sum of all and to those of some groups; return the groups, as far as there was room for them."""
@@ -101,10 +102,10 @@ class Totals:
 
     def add_to(self, dimension: str, value: str, part: Sum) -> Key | None:
         """Add to the sum of one group alone; return it, `None` where there is no room for its dimension."""
-        if dimension not in self.groups and len(self.groups) >= _DIMENSIONS_LIMIT:
+        if self._is_bounded and dimension not in self.groups and len(self.groups) >= _DIMENSIONS_LIMIT:
             return None
         group = self.groups.setdefault(dimension, {})
-        if value not in group and len(group) >= _VALUES_LIMIT:
+        if self._is_bounded and value not in group and len(group) >= _VALUES_LIMIT:
             value = OTHER
         group[value] = group.get(value, Sum()).plus(part)
         return dimension, value
@@ -126,6 +127,13 @@ class Totals:
             for value, part in group.items():
                 self.add_to(dimension, value, part)
 
+    def fold(self) -> None:
+        """Keep of each dimension as many values as can be shown, the dearest; put the others together."""
+        for group in self.groups.values():
+            for value in list(_dearest_first(group))[_VALUES_LIMIT:]:
+                part = group.pop(value)
+                group[OTHER] = group.get(OTHER, Sum()).plus(part)
+
     def only(self, dimensions: Iterable[str]) -> Totals:
         """Return the sums of some dimensions."""
         shown = Totals()
@@ -135,8 +143,11 @@ class Totals:
 
     def by(self, name: str) -> dict[str, Sum]:
         """Return the sums of one dimension, the dearest first."""
-        group = self.groups.get(dimension_of(name), {})
-        return dict(sorted(group.items(), key=lambda item: (item[1].usd.copy_negate(), item[0])))
+        return _dearest_first(self.groups.get(dimension_of(name), {}))
+
+
+def _dearest_first(group: Mapping[str, Sum]) -> dict[str, Sum]:
+    return dict(sorted(group.items(), key=lambda item: (item[1].usd.copy_negate(), item[0])))
 
 
 def dimension_of(name: str) -> str:
