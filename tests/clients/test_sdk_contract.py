@@ -49,7 +49,7 @@ def test_options_of(asked: Callable[..., Any]) -> None:
     assert (options.method.lower(), options.url, kwargs["stream"]) == ("post", "/chat/completions", True)
     assert _sdk.options_of(("cast", options), {}) is _sdk.options_of((), {"options": options}) is options
     for given in ((args, kwargs), ((), {"options": options})):
-        sent = _sdk.options_of(*_sdk.with_changes(*given, {"extra_json": {"usage": {}}}))
+        sent = _sdk.options_of(*_sdk.with_changes(*given, options, {"extra_json": {"usage": {}}}))
         assert (sent.extra_json, sent.url, options.extra_json) == ({"usage": {}}, options.url, None)
 
 
@@ -61,7 +61,7 @@ def test_headers_of(asked: Callable[..., Any], client: openai.OpenAI, monkeypatc
     of_call, of_client, of_http = _sdk.headers_of(client, options)
     assert (of_call["X-Call"], of_client["X-Client"], of_http["x-http"]) == ("c", "a", "b")
     assert not _sdk.headers_of(client, _sdk.options_of(*asked()))[0]
-    sent = _sdk.options_of(*_sdk.with_changes((), {"options": options}, {"headers": {**of_call, "X-Ours": "d"}}))
+    sent = _sdk.options_of(*_sdk.with_changes((), {"options": options}, options, {"headers": {**of_call, "X-Ours": "d"}}))
     assert (sent.headers, options.headers) == ({"X-Call": "c", "X-Ours": "d"}, {"X-Call": "c"})
 
 
@@ -174,5 +174,5 @@ def test_options_of_pydantic_1() -> None:
     pydantic_1 = pytest.importorskip("pydantic.v1")
     options = pydantic_1.create_model("Options", extra_json=(Any, None), url=(str, "/x"))()
 
-    made: Any = _sdk.options_of(*_sdk.with_changes((), {"options": options}, {"extra_json": {"usage": {}}}))
+    made: Any = _sdk.options_of(*_sdk.with_changes((), {"options": options}, options, {"extra_json": {"usage": {}}}))
     assert (made.extra_json, made.url, options.extra_json) == ({"usage": {}}, "/x", None)

@@ -20,7 +20,7 @@ _REFUSED: Final = 400
 class Exchange:
     """One flight and its answer, a response in the manner of httpx; none of its methods raises."""
 
-    __slots__ = ("_flight", "_look_inside", "_see_sent", "is_awaited")
+    __slots__ = ("_look_inside", "_see_sent", "flight", "is_awaited")
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Exchange:
         look_inside: Callable[[Any], Any] | None = None,
         see_sent: Callable[[Named], object] | None = None,
     ) -> None:
-        self._flight = flight
+        self.flight = flight
         self._look_inside = look_inside
         self._see_sent = see_sent
         self.is_awaited = True
@@ -56,7 +56,7 @@ class Exchange:
 
         A body in memory ends the call, unless it is left to whoever `ends` it.
         """
-        flight, self.is_awaited = self._flight, False
+        flight, self.is_awaited = self.flight, False
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
@@ -87,14 +87,14 @@ class Exchange:
         """See that the call is over; a client may have answered it without any response."""
         if self.is_awaited:
             self.is_awaited = False
-            self._flight.finish("complete")
+            self.flight.finish("complete")
 
     def raised(self, exc: BaseException, *, with_response: bool = True) -> None:
         """See an exception in flight; a cancelled call is one like any other.
 
         Not every client's exceptions have a response `with_response` that may be looked at without reading it.
         """
-        flight, self.is_awaited = self._flight, False
+        flight, self.is_awaited = self.flight, False
         if not flight.is_open:
             return
         try:
@@ -109,7 +109,7 @@ class Exchange:
             report("observing an exception", error)
 
     def _refused(self, response: Any) -> object:
-        reader = self._flight.reader
+        reader = self.flight.reader
         reader.headers = read_headers(response.status_code, response.headers)
         body = body_of(response)
         if body is None:
@@ -120,6 +120,6 @@ class Exchange:
 
     def _look(self, look_inside: Callable[[Any], Any]) -> None:
         try:
-            self._flight.context = look_inside(self._flight.context)
+            self.flight.context = look_inside(self.flight.context)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("looking for another instrumentation's span", exc)

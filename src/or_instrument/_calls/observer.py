@@ -26,9 +26,8 @@ Asked: TypeAlias = tuple[Mapping[str, object], bool]
 
 
 class Seen(NamedTuple):
-    """A call about to be sent: its flight, who sees its answer, and the context that is to be current around it."""
+    """A call about to be sent: who sees its answer, and the context that is to be current around it."""
 
-    flight: Flight
     exchange: Exchange
     context: Context | None
 
@@ -128,7 +127,7 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return Seen(flight, Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context)
+        return Seen(Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context)
 
     def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Seen:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
@@ -150,7 +149,7 @@ class Observer:
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, (record,), None, collector)
         REAPER.start(at_exit=abandon_all)
-        return Seen(flight, Exchange(flight, None, None if keyed is None else keyed.sent), None)
+        return Seen(Exchange(flight, None, None if keyed is None else keyed.sent), None)
 
     def _context(self, request: Request, started_ns: int) -> Context:
         if self._open_span is None:

@@ -6,7 +6,7 @@ stays the same, and there is no attribute that could be set on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import MethodType, ModuleType
 from typing import Any, Final
@@ -14,25 +14,19 @@ from weakref import WeakValueDictionary
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
-from or_instrument._calls.observer import Observer
-from or_instrument._calls.shield import report
 from or_instrument._clients.asking import AiohttpAsker
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.seam import Seam
-from or_instrument._clients.sending import Sending, Sends, Sent
+from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.sending import Sending, Sent
 
 LIBRARIES: Final = ("aiohttp",)
-_CLIENT: Final = "aiohttp"
 _HOOKED: Final = ("close", "release")
 
 
-class AiohttpPatch(Seam):
+class AiohttpPatch(SendSeam):
     """The wrapper of one `instrument()`; it does nothing once it is removed."""
 
-    def __init__(self, observer: Observer, sends: Sends) -> None:
-        super().__init__(observer)
-        self._sends = sends
-        self._search = observer.search
+    client = "aiohttp"
 
     def install(self) -> None:
         """Wrap `ClientSession` now if aiohttp is imported, otherwise when it is; does not import it."""
@@ -40,48 +34,29 @@ class AiohttpPatch(Seam):
 
     def _wrap(self, client: ModuleType) -> None:
         if self._observer is not None:
-            self._wrappers.put_on(client.ClientSession, "_request", self._request)
+            self._wrappers.put_on(client.ClientSession, "_request", self._asend)
 
-    def _request(
-        self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        if self._is_other(session, args, kwargs):
-            return wrapped(*args, **kwargs)
-        return self._recorded(wrapped, session, args, kwargs)
+    def _text(self, session: Any, args: Args, kwargs: Kwargs) -> str:
+        url = args[1] if len(args) > 1 else kwargs["str_or_url"]
+        return str(url) if session._base_url is None else f"{session._base_url} {url}"
 
-    async def _recorded(
-        self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        sending = self._begin(session, args, kwargs)
-        if sending is None:
-            return await wrapped(*args, **kwargs)
-        with sending:
-            response = await wrapped(*args, **kwargs)
-        _answered(sending, response)
-        return response
+    def _parts(self, session: Any, args: Args, kwargs: Kwargs) -> Parts:
+        _, url = _asked(session, args, kwargs)
+        return url.scheme, url.host or "", url.port
 
-    def _is_other(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-        try:
-            url = args[1] if len(args) > 1 else kwargs["str_or_url"]
-            base = session._base_url
-            return not (self._search(str(url)) or (base is not None and self._search(str(base))))
-        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
-            return True
+    def _sent(self, session: Any, args: Args, kwargs: Kwargs) -> Sent:
+        method, url = _asked(session, args, kwargs)
+        params = kwargs.get("params")
+        body = kwargs.get("json")
+        body = kwargs.get("data") if body is None else body
+        seen = isinstance(body, (bytes, str, Mapping)) and (body is kwargs.get("json") or not isinstance(body, Mapping))
+        return Sent(method.upper(), str(url.update_query(params) if params else url), body if seen else None)
 
-    def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
-        observer = self._observer
-        if observer is None:
-            return None
-        try:
-            method, given = (*args, *(kwargs[name] for name in ("method", "str_or_url")[len(args) :]))
-            url = session._build_url(given)
-        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
-            return None
-        endpoint = observer.named(url.scheme, url.host or "", url.port)
-        if endpoint is None:
-            return None
-        whom = partial(AiohttpAsker.target, session, url, kwargs)
-        return self._sends.begin(_CLIENT, session, endpoint, partial(_sent, method, url, kwargs), whom)
+    def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
+        return AiohttpAsker.target(session, _asked(session, args, kwargs)[1], kwargs)
+
+    def _answered(self, sending: Sending, response: Any) -> None:
+        sending.answered(response, response.status, response.headers, None, partial(ContentHooks, response))
 
 
 class ContentHooks:
@@ -173,16 +148,7 @@ def _watched(theirs: Any) -> Any:
     return made
 
 
-def _sent(method: str, url: Any, kwargs: Mapping[str, Any]) -> Sent:
-    params = kwargs.get("params")
-    body = kwargs.get("json")
-    body = kwargs.get("data") if body is None else body
-    seen = isinstance(body, (bytes, str, Mapping)) and (body is kwargs.get("json") or not isinstance(body, Mapping))
-    return Sent(method.upper(), str(url.update_query(params) if params else url), body if seen else None)
-
-
-def _answered(sending: Sending, response: Any) -> None:
-    try:
-        sending.answered(response, response.status, response.headers, None, partial(ContentHooks, response))
-    except Exception as exc:  # noqa: BLE001 - the shield
-        report("looking at a response", exc)
+def _asked(session: Any, args: Args, kwargs: Kwargs) -> tuple[str, Any]:
+    """Return the method and the whole URL."""
+    method, url = (*args, *(kwargs[name] for name in ("method", "str_or_url")[len(args) :]))
+    return method, session._build_url(url)

@@ -8,24 +8,20 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
 from functools import partial
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-from opentelemetry.context import attach, detach, get_current
-
 from or_instrument._calls.exchange import Exchange
-from or_instrument._calls.flight import Flight
-from or_instrument._calls.observer import Observer, Seen
+from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.sdk_call import SDK_CALL, SDKCall
 from or_instrument._clients.seam import Seam
 from or_instrument._clients.target import target_of
+from or_instrument._clients.under_way import INNERMOST, SDKCall
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
@@ -35,11 +31,8 @@ _LAST_MODULE: Final = "openai._module_client"
 _OLDEST, _NEWEST_MAJOR = (1, 40), 3
 _METHODS: Final = ("request", "_process_response")
 
-Opened: TypeAlias = tuple[Seen, tuple[Any, ...], Mapping[str, Any]]
+Opened: TypeAlias = tuple[SDKCall, tuple[Any, ...], Mapping[str, Any]]
 """A call about to be sent, and the arguments of `request`."""
-
-_EXCHANGE: Final[ContextVar[Exchange | None]] = ContextVar("or_instrument.openai", default=None)
-"""Of the innermost `request` that runs in this context; a task that is started in it may outlive it with a copy."""
 
 
 class OpenAIPatch(Seam):
@@ -72,115 +65,70 @@ class OpenAIPatch(Seam):
     def _request(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        endpoint = self._endpoint(client, args, kwargs)
-        if endpoint is None:
-            return _unrecorded(wrapped, args, kwargs)
-        opened = self._open(endpoint, client, args, kwargs)
-        call, token = _begun(client)
-        try:
-            if opened is None:
-                return _unrecorded(wrapped, args, kwargs)
-            return self._recorded(wrapped, *opened)
-        finally:
-            _ended(call, token)
-
-    def _recorded(
-        self, wrapped: Callable[..., Any], seen: Seen, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        flight, exchange, context = seen
-        tokens = None if context is None else attach(context), _EXCHANGE.set(exchange)
-        try:
+        opened = self._open(client, args, kwargs)
+        if opened is None:
+            return wrapped(*args, **kwargs)
+        call, args, kwargs = opened
+        with call:
             result = wrapped(*args, **kwargs)
-        except BaseException as exc:
-            exchange.raised(exc)
-            raise
-        finally:
-            if tokens[0] is not None:
-                detach(tokens[0])
-            _EXCHANGE.reset(tokens[1])
-        return self._returned(flight, exchange, result)
+        return self._returned(call.exchange, result)
 
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        endpoint = self._endpoint(client, args, kwargs)
-        if endpoint is None:
-            return await _aunrecorded(wrapped, args, kwargs)
-        opened = self._open(endpoint, client, args, kwargs)
-        call, token = _begun(client)
-        try:
-            if opened is None:
-                return await _aunrecorded(wrapped, args, kwargs)
-            return await self._arecorded(wrapped, *opened)
-        finally:
-            _ended(call, token)
-
-    async def _arecorded(
-        self, wrapped: Callable[..., Any], seen: Seen, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        flight, exchange, context = seen
-        tokens = None if context is None else attach(context), _EXCHANGE.set(exchange)
-        try:
+        opened = self._open(client, args, kwargs)
+        if opened is None:
+            return await wrapped(*args, **kwargs)
+        call, args, kwargs = opened
+        with call:
             result = await wrapped(*args, **kwargs)
-        except BaseException as exc:
-            exchange.raised(exc)
-            raise
-        finally:
-            # A coroutine may be destroyed in another context than it ran in; the tokens are of no use there.
-            if tokens[0] is not None and get_current() is context:
-                detach(tokens[0])
-            if _EXCHANGE.get() is exchange:
-                _EXCHANGE.reset(tokens[1])
-        return self._returned(flight, exchange, result)
+        return self._returned(call.exchange, result)
 
-    def _endpoint(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Endpoint | None:
-        """Return where a call goes, `None` where nothing is recorded of it: told first, as most hosts are others."""
-        observer = self._observer
-        if observer is None:
-            return None
-        try:
-            return observer.endpoint(openai_sdk.url_of(client, openai_sdk.options_of(args, kwargs)))
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("looking at a call", exc)
-            return None
-
-    def _open(self, endpoint: Endpoint, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
-        """Return the opened call, `None` where it is none of ours or where something of ours failed.
+    def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
+        """Return the call that begins, `None` where it goes to a host that is not recorded.
 
         Raises `BudgetExceeded` where the code around the call has asked for it.
         """
         observer = self._observer
+        if observer is None:
+            return None
         try:
-            if observer is None or not self._records or observer.is_idle():
-                return None
             options = openai_sdk.options_of(args, kwargs)
-            asked = openai_sdk.sent_body(options), bool(kwargs.get("stream"))
-            whom = partial(target_of, client, options)
-            seen = observer.see(
-                endpoint, options.method.upper(), options.url, lambda: asked, client="openai", whom=whom
-            )
-            if seen is None:
-                return None
+            endpoint = observer.endpoint(openai_sdk.url_of(client, options))
+            if endpoint is None:
+                # Inside of one that is recorded (a hook asks something), its answer is not that one's.
+                return None if INNERMOST.get() is None else (SDKCall(None), args, kwargs)
+            call = self._call(observer, endpoint, client, options, stream=bool(kwargs.get("stream")))
         except BudgetExceeded:
             raise
         except Exception as exc:  # noqa: BLE001 - the shield
             report("describing a call", exc)
-            return None
-        if endpoint.is_named and seen.context is not None and not options.files:
-            try:
-                operation = seen.flight.request.operation
-                changes = self._additions.changes(client, operation, options, asked[0], seen.context)
-                if changes is not None:
-                    args, kwargs = openai_sdk.with_changes(args, kwargs, changes)
-            except Exception as exc:  # noqa: BLE001 - the shield
-                report("asking for usage", exc)
-        return seen, args, kwargs
+            return SDKCall(getattr(client, "_client", None)), args, kwargs
+        if call.exchange is None or call.context is None or not endpoint.is_named or options.files:
+            return call, args, kwargs
+        try:
+            operation = call.exchange.flight.request.operation
+            changes = self._additions.changes(client, operation, options, call.context)
+            if changes is not None:
+                args, kwargs = openai_sdk.with_changes(args, kwargs, options, changes)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("asking for usage", exc)
+        return call, args, kwargs
 
-    def _returned(self, flight: Flight, exchange: Exchange, result: Any) -> Any:
+    def _call(self, observer: Observer, endpoint: Endpoint, client: Any, options: Any, *, stream: bool) -> SDKCall:
+        if not self._records or observer.is_idle():
+            return SDKCall(openai_sdk.http_of(client))
+        asked, whom = partial(_asked, options, stream), partial(target_of, client, options)
+        seen = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
+        return SDKCall(openai_sdk.http_of(client), *(seen or ()))
+
+    def _returned(self, exchange: Exchange | None, result: Any) -> Any:
+        if exchange is None:
+            return result
         exchange.returned()
-        if self._is_tapped and flight.is_open:
+        if self._is_tapped and exchange.flight.is_open:
             try:
-                openai_sdk.replace_iterator(result, partial(tapped, flight))
+                openai_sdk.replace_iterator(result, partial(tapped, exchange.flight))
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("observing a stream", exc)
         return result
@@ -189,42 +137,14 @@ class OpenAIPatch(Seam):
 def _process_response(
     wrapped: Callable[..., Any], _client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    exchange = _EXCHANGE.get()
-    if exchange is not None and exchange.is_awaited:
-        exchange.answered(kwargs.get("response"))
+    call = INNERMOST.get()
+    if call is not None and call.exchange is not None and call.exchange.is_awaited:
+        call.exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)
 
 
-def _begun(client: Any) -> tuple[SDKCall, Token[SDKCall | None]]:
-    call = SDKCall(getattr(client, "_client", None))
-    return call, SDK_CALL.set(call)
-
-
-def _ended(call: SDKCall, token: Token[SDKCall | None]) -> None:
-    call.is_running = False
-    if SDK_CALL.get() is call:
-        SDK_CALL.reset(token)
-
-
-def _unrecorded(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    # Inside of one that is recorded (a hook asks something), its answer is not that one's.
-    if _EXCHANGE.get() is None:
-        return wrapped(*args, **kwargs)
-    token = _EXCHANGE.set(None)
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        _EXCHANGE.reset(token)
-
-
-async def _aunrecorded(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    if _EXCHANGE.get() is None:
-        return await wrapped(*args, **kwargs)
-    token = _EXCHANGE.set(None)
-    try:
-        return await wrapped(*args, **kwargs)
-    finally:
-        _EXCHANGE.reset(token)
+def _asked(options: Any, stream: bool) -> Asked:
+    return openai_sdk.sent_body(options), stream
 
 
 def _unsupported(client: ModuleType) -> str | None:

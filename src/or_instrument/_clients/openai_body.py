@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
 
-from or_instrument._clients.openai_sdk import headers_of
+from or_instrument._clients.openai_sdk import headers_of, sent_body
 from or_instrument._openrouter.broadcast import with_trace
 from or_instrument._openrouter.request import is_messages, with_usage_option
 from or_instrument._openrouter.routing import HEADER, HEADERS
@@ -24,19 +24,15 @@ class Additions:
         self._propagate = propagate
         self._router_metadata = router_metadata
 
-    def changes(
-        self, client: Any, operation: str, options: Any, body: Mapping[str, object], context: Context
-    ) -> Mapping[str, object] | None:
+    def changes(self, client: Any, operation: str, options: Any, context: Context) -> Mapping[str, object] | None:
         """Return the fields of the options that a call is to be sent with, `None` where its own will do."""
-        extra = self._extra_json(operation, options, body, context)
+        extra = self._extra_json(operation, options, context)
         headers = _with_header(client, options) if self._router_metadata and operation in _ROUTED else None
         if headers is None:
             return None if extra is None else {"extra_json": extra}
         return {"headers": headers} if extra is None else {"extra_json": extra, "headers": headers}
 
-    def _extra_json(
-        self, operation: str, options: Any, body: Mapping[str, object], context: Context
-    ) -> Mapping[str, object] | None:
+    def _extra_json(self, operation: str, options: Any, context: Context) -> Mapping[str, object] | None:
         asks = self._inject_usage and not is_messages(options.url)
         extra = with_usage_option(operation, options.json_data, options.extra_json) if asks else None
         if not self._propagate or operation != "chat":
@@ -45,7 +41,7 @@ class Additions:
         if not span.trace_flags.sampled:
             return extra
         so_far = options.extra_json if extra is None else extra
-        return with_trace(body, so_far, span.trace_id, span.span_id) or extra
+        return with_trace(sent_body(options), so_far, span.trace_id, span.span_id) or extra
 
 
 def _with_header(client: Any, options: Any) -> Mapping[str, object] | None:

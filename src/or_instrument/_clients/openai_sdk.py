@@ -30,6 +30,11 @@ def url_of(client: Any, options: FinalRequestOptions) -> URL:
     return type(base)(options.url) if "://" in options.url else base  # type: ignore[no-any-return]
 
 
+def http_of(client: Any) -> object:
+    """Return the HTTP client through which a client of the SDK sends."""
+    return client._client
+
+
 def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
     """Return the top level of the JSON body that the SDK will send, empty where it is no object."""
     body, extra = options.json_data, options.extra_json
@@ -52,10 +57,10 @@ def options_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinalRequest
 
 
 def with_changes(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], changes: Mapping[str, object]
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], options: FinalRequestOptions, changes: Mapping[str, object]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Return the same arguments with a copy of the options, some of whose fields are changed."""
-    options = _copied(options_of(args, kwargs), changes)
+    """Return the same arguments with a copy of their options, some of whose fields are changed."""
+    options = _copied(options, changes)
     if len(args) > 1:
         return (args[0], options, *args[2:]), kwargs
     return args, {**kwargs, "options": options}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter
 from types import MethodType, ModuleType
@@ -11,26 +11,19 @@ from urllib.parse import urlsplit
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
-from or_instrument._calls.observer import Observer
-from or_instrument._calls.shield import report
 from or_instrument._clients.asking import RequestsAsker
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.seam import Seam
-from or_instrument._clients.sending import Sending, Sends, Sent
-from or_instrument._openrouter.hosts import Endpoint
+from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.sending import Sending, Sent
 
 LIBRARIES: Final = ("requests",)
-_CLIENT: Final = "requests"
 _HOOKED: Final = ("stream", "read", "close")
 
 
-class RequestsPatch(Seam):
+class RequestsPatch(SendSeam):
     """The wrapper of one `instrument()`; it does nothing once it is removed."""
 
-    def __init__(self, observer: Observer, sends: Sends) -> None:
-        super().__init__(observer)
-        self._sends = sends
-        self._search = observer.search
+    client = "requests"
 
     def install(self) -> None:
         """Wrap `Session` now if requests is imported, otherwise when it is; does not import it."""
@@ -40,31 +33,25 @@ class RequestsPatch(Seam):
         if self._observer is not None:
             self._wrappers.put_on(sessions.Session, "send", self._send)
 
-    def _send(self, wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        sending = None if self._is_other(args, kwargs) else self._begin(session, args, kwargs)
-        if sending is None:
-            return wrapped(*args, **kwargs)
-        with sending:
-            response = wrapped(*args, **kwargs)
-        _answered(sending, response)
-        return response
+    def _text(self, _session: Any, args: Args, kwargs: Kwargs) -> str:
+        return _request(args, kwargs).url  # type: ignore[no-any-return]
 
-    def _is_other(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-        try:
-            return not self._search((args[0] if args else kwargs["request"]).url)
-        except Exception:  # noqa: BLE001 - the library itself says what is wrong with it
-            return True
+    def _parts(self, _session: Any, args: Args, kwargs: Kwargs) -> Parts:
+        url = urlsplit(_request(args, kwargs).url)
+        return url.scheme, url.hostname or "", url.port
 
-    def _begin(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sending | None:
-        observer = self._observer
-        if observer is None:
-            return None
-        request = args[0] if args else kwargs["request"]
-        endpoint = _endpoint(observer, request.url)
-        if endpoint is None:
-            return None
-        whom = partial(RequestsAsker.target, session, request, kwargs)
-        return self._sends.begin(_CLIENT, session, endpoint, partial(_sent, request), whom)
+    def _sent(self, _session: Any, args: Args, kwargs: Kwargs) -> Sent:
+        request = _request(args, kwargs)
+        body = request.body
+        return Sent(request.method.upper(), request.url, body if isinstance(body, (bytes, str)) else None)
+
+    def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
+        return RequestsAsker.target(session, _request(args, kwargs), kwargs)
+
+    def _answered(self, sending: Sending, response: Any) -> None:
+        body = response._content  # `content` would read it
+        body = body if isinstance(body, bytes) else None
+        sending.answered(response, response.status_code, response.headers, body, partial(RawHooks, response))
 
 
 class RawHooks:
@@ -150,23 +137,5 @@ class RawHooks:
         return MethodType(getattr(type(self._raw), name), self._raw)
 
 
-def _endpoint(observer: Observer, url: str) -> Endpoint | None:
-    try:
-        parts = urlsplit(url)
-        return observer.named(parts.scheme, parts.hostname or "", parts.port)
-    except ValueError:  # the library itself says what is wrong with it
-        return None
-
-
-def _sent(request: Any) -> Sent:
-    body = request.body
-    return Sent(request.method.upper(), request.url, body if isinstance(body, (bytes, str)) else None)
-
-
-def _answered(sending: Sending, response: Any) -> None:
-    try:
-        body = response._content  # `content` would read it
-        body = body if isinstance(body, bytes) else None
-        sending.answered(response, response.status_code, response.headers, body, partial(RawHooks, response))
-    except Exception as exc:  # noqa: BLE001 - the shield
-        report("looking at a response", exc)
+def _request(args: Args, kwargs: Kwargs) -> Any:
+    return args[0] if args else kwargs["request"]

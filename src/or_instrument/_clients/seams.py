@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from or_instrument._calls.observer import Observer
@@ -12,15 +12,11 @@ from or_instrument._clients.openai import OpenAIPatch
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.requests import RequestsPatch
 from or_instrument._clients.seam import Seam
-from or_instrument._clients.sending import Sends
+from or_instrument._clients.send_seam import SendSeam
 
 OPENAI: Final = "openai"
-_BELOW: Final[Mapping[str, Callable[[Observer, Sends], Seam]]] = {
-    "httpx": HTTPXPatch,
-    "requests": RequestsPatch,
-    "aiohttp": AiohttpPatch,
-}
-CLIENTS: Final = (OPENAI, *_BELOW)
+_BELOW: Final[Sequence[type[SendSeam]]] = (HTTPXPatch, RequestsPatch, AiohttpPatch)
+CLIENTS: Final = (OPENAI, *(patch.client for patch in _BELOW))
 """The words of the option `clients`."""
 
 
@@ -28,8 +24,7 @@ class Seams:
     """The patches of one `instrument()`."""
 
     def __init__(self, observer: Observer, additions: Additions, clients: Collection[str]) -> None:
-        sends = Sends(observer)
-        below = [patch(observer, sends) for word, patch in _BELOW.items() if word in clients]
+        below = [patch(observer) for patch in _BELOW if patch.client in clients]
         # What the SDK sends is its own seam's, or nobody's: the seams below must know of it in any case.
         self._patches: list[Seam] = [OpenAIPatch(observer, additions, records=OPENAI in clients), *below]
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context
 
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.sdk_call import SDK_CALL, is_sdks
+from or_instrument._clients.under_way import INNERMOST, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
@@ -46,51 +44,26 @@ class Sent(NamedTuple):
         return self.body == other.body or type(self.body) is not type(other.body)
 
 
-class Sending:
-    """One send that is under way: current while it is, as a context manager; tells of its answer, or what was raised.
+class Sending(UnderWay):
+    """One send that is under way; tells of its answer, or what was raised.
 
-    Without a flight it records nothing, and only stands for its request where others are inside it.
+    Without an exchange it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_context", "_exchange", "_flight", "_outer", "_read", "_tokens", "inside", "is_running", "sdk_call")
+    __slots__ = ("_outer", "_read", "inside")
 
     def __init__(
         self,
         read: Callable[[], Sent],
-        outer: Sending | None,
-        flight: Flight | None = None,
+        outer: Sending | None = None,
         exchange: Exchange | None = None,
         context: Context | None = None,
     ) -> None:
+        super().__init__(exchange, context)
         self._read = read
         self._outer = outer
-        self._flight = flight
-        self._exchange = exchange
-        self._context = context
         self.inside: list[tuple[Flight, object, Callable[[], None]]] = []
         """Calls that were made meanwhile: response or exception of each, and what ends it if it is one of its own."""
-        self._tokens: tuple[Any, Any] = (None, None)
-        self.is_running = True
-        self.sdk_call = SDK_CALL.get()
-        """The call of the OpenAI SDK inside which this is sent."""
-
-    def __enter__(self) -> Sending:
-        """Be the innermost send."""
-        self._tokens = (None if self._context is None else attach(self._context)), _INNERMOST.set(self)
-        return self
-
-    def __exit__(self, _kind: type[BaseException] | None, exc: BaseException | None, _tb: TracebackType | None) -> None:
-        """End; an exception in flight ends the call."""
-        self.is_running = False
-        attached, token = self._tokens
-        # A coroutine may be destroyed in another context than it ran in; the tokens are of no use there.
-        if attached is not None and get_current() is self._context:
-            detach(attached)
-        if _INNERMOST.get() is self:
-            _INNERMOST.reset(token)
-        if exc is not None:
-            self._raised(exc)
-            self._settle(exc)
 
     def carries(self, sent: Sent) -> bool:
         """Return whether a send inside this one sends its request on."""
@@ -105,22 +78,22 @@ class Sending:
         watch: Callable[[Flight], object],
     ) -> None:
         """See the response: `watch` has the flight see its body where that is not in memory."""
-        flight, exchange, outer = self._flight, self._exchange, self._outer
-        if flight is not None and exchange is not None:
+        exchange, outer = self.exchange, self._outer
+        if exchange is not None:
             exchange.came(response, status_code, headers, body, watch, ends=outer is None)
             if outer is not None:
-                at_its_end = body is not None
+                flight, at_its_end = exchange.flight, body is not None
                 outer.inside.append((flight, response, lambda: _finish(flight) if at_its_end else None))
         self._settle(response)
 
-    def _raised(self, exc: BaseException) -> None:
-        exchange, outer, flight = self._exchange, self._outer, self._flight
-        if exchange is None or flight is None:
-            return
-        if outer is None:
+    def raised(self, exc: BaseException) -> None:
+        """See what was raised: another exception is not looked at for a response, which may not be read yet."""
+        exchange, outer = self.exchange, self._outer
+        if exchange is not None and outer is None:
             exchange.raised(exc, with_response=False)
-        else:
-            outer.inside.append((flight, exc, lambda: exchange.raised(exc, with_response=False)))
+        elif exchange is not None and outer is not None:
+            outer.inside.append((exchange.flight, exc, lambda: exchange.raised(exc, with_response=False)))
+        self._settle(exc)
 
     def _settle(self, end: object) -> None:
         """End the calls inside this one, but for those that turn out to be its own."""
@@ -133,55 +106,29 @@ class Sending:
         self.inside.clear()
 
 
-class Sends:
-    """What the seams of the HTTP clients share: each asks here about a request to a named host."""
+def begin(
+    observer: Observer, client: str, endpoint: Endpoint, read: Callable[[], Sent], whom: Callable[[], Any]
+) -> Sending | None:
+    """Return the send that begins, `None` where nothing is to be seen of it; `client` names the seam that sees it.
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    def begin(
-        self,
-        client: str,
-        http: object,
-        endpoint: Endpoint,
-        read: Callable[[], Sent],
-        whom: Callable[[], Any],
-    ) -> Sending | None:
-        """Return the send that begins, `None` where nothing is to be seen of it.
-
-        `client` names the seam, `http` is the client's own object. Raises `BudgetExceeded` where the code around the
-        call has asked for it.
-        """
-        try:
-            return self._begin(client, http, endpoint, read, whom)
-        except BudgetExceeded:
-            raise
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("describing a request", exc)
-            return None
-
-    def _begin(
-        self, client: str, http: object, endpoint: Endpoint, read: Callable[[], Sent], whom: Callable[[], Any]
-    ) -> Sending | None:
-        outer, sdk_call = _INNERMOST.get(), SDK_CALL.get()
-        outer = outer if outer is not None and outer.is_running else None
-        # Inside a send of the SDK's, a hook may send by the same client, or have the SDK make a call of its own.
-        may_be_sdks = outer is None or outer.sdk_call is not sdk_call
-        if may_be_sdks and sdk_call is not None and sdk_call.is_sent_by(http):
-            return Sending(read, None)
-        sent = read()
+    Raises `BudgetExceeded` where the code around the call has asked for it.
+    """
+    try:
+        around, sent = INNERMOST.get(), read()
+        outer = around if isinstance(around, Sending) and around.is_running else None
         if outer is not None and outer.carries(sent):
             return None
-        if may_be_sdks and is_sdks(sent.agent):
-            return Sending(read, None)
-        if self._observer.is_idle():
+        if outer is None and is_sdks(sent.agent):
+            return Sending(read)
+        if observer.is_idle():
             return None
-        seen = self._observer.see(endpoint, sent.method, sent.url, partial(_asked, sent.body), client=client, whom=whom)
+        seen = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent.body), client=client, whom=whom)
         return None if seen is None else Sending(read, outer, *seen)
-
-
-_INNERMOST: Final[ContextVar[Sending | None]] = ContextVar("or_instrument.sending", default=None)
-"""A task that is started inside may outlive it with a copy of the context."""
+    except BudgetExceeded:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report("describing a request", exc)
+        return None
 
 
 def _finish(flight: Flight) -> None:

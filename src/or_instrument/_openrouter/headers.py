@@ -18,6 +18,9 @@ class Named(Protocol):
     def get(self, name: str, /) -> str | None:
         """Return the value of a header, `None` where there is none."""
 
+    def __contains__(self, name: object, /) -> bool:
+        """Return whether there is such a header."""
+
 
 class Headers(NamedTuple):
     """In the order in which a `Reply` has them."""
@@ -34,9 +37,11 @@ NO_HEADERS: Final = Headers()
 
 def read_headers(status_code: int, headers: Named) -> Headers:
     """Return what a response's status and headers say; the names are asked for in lower case."""
-    generation_id, cache_status = label(headers.get(_GENERATION_ID)), label(headers.get(_CACHE_STATUS))
-    if cache_status is None:
+    generation_id = label(headers.get(_GENERATION_ID))
+    # Few answers have it, and httpx raises an exception inside to find that one has not.
+    if _CACHE_STATUS not in headers:
         return Headers(generation_id, None, status_code)
+    cache_status = label(headers.get(_CACHE_STATUS))
     age, ttl = seconds(headers.get(_CACHE_AGE)), seconds(headers.get(_CACHE_TTL))
     return Headers(generation_id, cache_status, status_code, age, ttl)
 

@@ -96,7 +96,7 @@ _USAGE: Final[_Tree] = {
     "server_tool_use_details": _TOOL_DETAILS,
 }
 _INPUT: Final = _at("input_tokens")
-_BESIDE: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_BESIDE: Final = frozenset(("cache_read_input_tokens", "cache_creation_input_tokens"))
 _UNKNOWN: Final[list[object]] = [None] * len(_READERS)
 _SOURCE: Final = Usage().source
 
@@ -107,7 +107,7 @@ def parse_usage(usage: object) -> Usage | None:
     details: dict[str, int | float | str] = {}
     source = fields(usage)
     _read(source, _USAGE, known, details)
-    if any(name in source for name in _BESIDE):
+    if not _BESIDE.isdisjoint(source):
         known[_INPUT] = _with_cache(source, known[_INPUT])
     if not details and known == _UNKNOWN:
         return None
@@ -127,15 +127,16 @@ def _read(
     source: Mapping[str, object], tree: _Tree, known: list[object], details: dict[str, int | float | str]
 ) -> None:
     for name, value in source.items():
-        if value is None or name not in tree:
+        place = tree.get(name)
+        if place is None or value is None:
             continue
-        place = tree[name]
         if type(place) is int:
             said = _READERS[place](value)
             # Gateways fill in the name that is not theirs with 0.
             if said or (said is not None and known[place] is None):
                 known[place] = said
         elif type(place) is tuple:
+            # Most details are 0, which says nothing.
             if value and (detail := place[1](value)):
                 details[place[0]] = detail
         else:

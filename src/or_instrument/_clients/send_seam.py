@@ -1,0 +1,108 @@
+"""What the seams of the HTTP clients share: each request passes one method, and few go to a host that is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
+
+from or_instrument._calls.observer import Observer
+from or_instrument._calls.shield import report
+from or_instrument._clients.seam import Seam
+from or_instrument._clients.sending import Sending, Sent, begin
+from or_instrument._clients.under_way import INNERMOST, SDKCall
+
+Args: TypeAlias = tuple[Any, ...]
+Kwargs: TypeAlias = Mapping[str, Any]
+Parts: TypeAlias = tuple[str, str, "int | None"]
+"""Scheme, host and port of a URL."""
+
+
+class SendSeam(Seam):
+    """The wrappers of one `instrument()` on one HTTP client; sub-classes say what its arguments and responses are.
+
+    What they say of arguments may raise: the library itself says what is wrong with them.
+    """
+
+    client: ClassVar[str]
+    """The word of the option `clients`."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__(observer)
+        self._search = observer.search
+
+    def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
+        sending = self._begin(http, args, kwargs)
+        if sending is None:
+            return wrapped(*args, **kwargs)
+        with sending:
+            response = wrapped(*args, **kwargs)
+        self._came(sending, response)
+        return response
+
+    def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
+        if not _is_sdks_own(http) and self._is_other(http, args, kwargs):
+            return wrapped(*args, **kwargs)
+        return self._asent(wrapped, http, args, kwargs)
+
+    async def _asent(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
+        sending = self._begin(http, args, kwargs)
+        if sending is None:
+            return await wrapped(*args, **kwargs)
+        with sending:
+            response = await wrapped(*args, **kwargs)
+        self._came(sending, response)
+        return response
+
+    def _is_other(self, http: Any, args: Args, kwargs: Kwargs) -> bool:
+        """Return whether a request goes to no host that is recorded: nearly all do, and this is all that they cost."""
+        try:
+            return not self._search(self._text(http, args, kwargs))
+        except Exception:  # noqa: BLE001 - see above
+            return True
+
+    def _begin(self, http: Any, args: Args, kwargs: Kwargs) -> Sending | None:
+        if _is_sdks_own(http):
+            return Sending(partial(self._sent, http, args, kwargs))
+        observer = self._observer
+        if observer is None or self._is_other(http, args, kwargs):
+            return None
+        try:
+            endpoint = observer.named(*self._parts(http, args, kwargs))
+        except Exception:  # noqa: BLE001 - see above
+            return None
+        if endpoint is None:
+            return None
+        read, whom = partial(self._sent, http, args, kwargs), partial(self._target, http, args, kwargs)
+        return begin(observer, self.client, endpoint, read, whom)
+
+    def _came(self, sending: Sending, response: Any) -> None:
+        try:
+            self._answered(sending, response)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("looking at a response", exc)
+
+    def _text(self, http: Any, args: Args, kwargs: Kwargs) -> str:
+        """Return a text that holds the host."""
+        raise NotImplementedError
+
+    def _parts(self, http: Any, args: Args, kwargs: Kwargs) -> Parts:
+        """Return where the request goes."""
+        raise NotImplementedError
+
+    def _sent(self, http: Any, args: Args, kwargs: Kwargs) -> Sent:
+        """Return what is sent."""
+        raise NotImplementedError
+
+    def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
+        """Return whom to ask about the call afterwards."""
+        raise NotImplementedError
+
+    def _answered(self, sending: Sending, response: Any) -> None:
+        """Show the send its response."""
+        raise NotImplementedError
+
+
+def _is_sdks_own(http: object) -> bool:
+    around = INNERMOST.get()
+    return type(around) is SDKCall and around.is_sent_by(http)
