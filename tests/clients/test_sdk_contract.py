@@ -61,7 +61,9 @@ def test_headers_of(asked: Callable[..., Any], client: openai.OpenAI, monkeypatc
     of_call, of_client, of_http = _sdk.headers_of(client, options)
     assert (of_call["X-Call"], of_client["X-Client"], of_http["x-http"]) == ("c", "a", "b")
     assert not _sdk.headers_of(client, _sdk.options_of(*asked()))[0]
-    sent = _sdk.options_of(*_sdk.with_changes((), {"options": options}, options, {"headers": {**of_call, "X-Ours": "d"}}))
+    sent = _sdk.options_of(
+        *_sdk.with_changes((), {"options": options}, options, {"headers": {**of_call, "X-Ours": "d"}})
+    )
     assert (sent.headers, options.headers) == ({"X-Call": "c", "X-Ours": "d"}, {"X-Call": "c"})
 
 

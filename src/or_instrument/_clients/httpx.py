@@ -13,7 +13,8 @@ from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._clients.asking import HTTPXAsker
 from or_instrument._clients.patch import post_import
 from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.sending import Sending, Sent
+from or_instrument._clients.sending import Sending
+from or_instrument._clients.under_way import Sent
 
 LIBRARIES: Final = ("httpx", "httpx2")
 

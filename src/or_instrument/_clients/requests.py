@@ -14,7 +14,8 @@ from or_instrument._calls.flight import Flight
 from or_instrument._clients.asking import RequestsAsker
 from or_instrument._clients.patch import post_import
 from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.sending import Sending, Sent
+from or_instrument._clients.sending import Sending
+from or_instrument._clients.under_way import Sent
 
 LIBRARIES: Final = ("requests",)
 _HOOKED: Final = ("stream", "read", "close")

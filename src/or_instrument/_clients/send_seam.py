@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 from or_instrument._calls.observer import Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients.seam import Seam
-from or_instrument._clients.sending import Sending, Sent, begin
-from or_instrument._clients.under_way import INNERMOST, SDKCall
+from or_instrument._clients.sending import Sending, begin
+from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -32,26 +32,47 @@ class SendSeam(Seam):
         self._search = observer.search
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        sending = self._begin(http, args, kwargs)
-        if sending is None:
+        sdk_call = _sent_by_sdk(http)
+        sending = self._begin(http, args, kwargs) if sdk_call is None else None
+        if sending is not None:
+            with sending:
+                response = wrapped(*args, **kwargs)
+            self._came(sending, response)
+            return response
+        if sdk_call is None:
             return wrapped(*args, **kwargs)
-        with sending:
+        sdk_call.read = partial(self._sent, http, args, kwargs)
+        try:
             response = wrapped(*args, **kwargs)
-        self._came(sending, response)
+        except BaseException as exc:
+            sdk_call.sent(exc)
+            raise
+        sdk_call.sent(response)
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if not _is_sdks_own(http) and self._is_other(http, args, kwargs):
+        sdk_call = _sent_by_sdk(http)
+        if sdk_call is None and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         return self._asent(wrapped, http, args, kwargs)
 
     async def _asent(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        sending = self._begin(http, args, kwargs)
-        if sending is None:
+        sdk_call = _sent_by_sdk(http)
+        sending = self._begin(http, args, kwargs) if sdk_call is None else None
+        if sending is not None:
+            with sending:
+                response = await wrapped(*args, **kwargs)
+            self._came(sending, response)
+            return response
+        if sdk_call is None:
             return await wrapped(*args, **kwargs)
-        with sending:
+        sdk_call.read = partial(self._sent, http, args, kwargs)
+        try:
             response = await wrapped(*args, **kwargs)
-        self._came(sending, response)
+        except BaseException as exc:
+            sdk_call.sent(exc)
+            raise
+        sdk_call.sent(response)
         return response
 
     def _is_other(self, http: Any, args: Args, kwargs: Kwargs) -> bool:
@@ -62,8 +83,6 @@ class SendSeam(Seam):
             return True
 
     def _begin(self, http: Any, args: Args, kwargs: Kwargs) -> Sending | None:
-        if _is_sdks_own(http):
-            return Sending(partial(self._sent, http, args, kwargs))
         observer = self._observer
         if observer is None or self._is_other(http, args, kwargs):
             return None
@@ -103,6 +122,6 @@ class SendSeam(Seam):
         raise NotImplementedError
 
 
-def _is_sdks_own(http: object) -> bool:
+def _sent_by_sdk(http: object) -> SDKCall | None:
     around = INNERMOST.get()
-    return type(around) is SDKCall and around.is_sent_by(http)
+    return around if type(around) is SDKCall and around.is_sent_by(http) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from opentelemetry.context import Context
 
@@ -18,30 +18,12 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.under_way import INNERMOST, UnderWay, is_sdks
+from or_instrument._clients.under_way import INNERMOST, Sent, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
 _NO_BODY: Final[Mapping[str, object]] = {}
 _JSON_LIMIT: Final = 32 * 1024 * 1024
-
-
-class Sent(NamedTuple):
-    """What is sent, as far as it can be seen without reading what is the user's to read."""
-
-    method: str
-    """In upper case."""
-    url: str
-    body: object = None
-    """Bytes, a text or an object; `None` where there is none or it is a stream, a generator or a file."""
-    agent: str = ""
-    """Who says that it sends this."""
-
-    def is_same(self, other: Sent) -> bool:
-        """Return whether another is the same request; a body that cannot be seen is taken for the same."""
-        if self.method != other.method or self.url != other.url:
-            return False
-        return self.body == other.body or type(self.body) is not type(other.body)
 
 
 class Sending(UnderWay):
@@ -50,24 +32,18 @@ class Sending(UnderWay):
     Without an exchange it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_outer", "_read", "inside")
+    __slots__ = ("_outer",)
 
     def __init__(
         self,
         read: Callable[[], Sent],
-        outer: Sending | None = None,
+        outer: UnderWay | None = None,
         exchange: Exchange | None = None,
         context: Context | None = None,
     ) -> None:
         super().__init__(exchange, context)
-        self._read = read
+        self.read = read
         self._outer = outer
-        self.inside: list[tuple[Flight, object, Callable[[], None]]] = []
-        """Calls that were made meanwhile: response or exception of each, and what ends it if it is one of its own."""
-
-    def carries(self, sent: Sent) -> bool:
-        """Return whether a send inside this one sends its request on."""
-        return self._read().is_same(sent)
 
     def answered(
         self,
@@ -84,7 +60,7 @@ class Sending(UnderWay):
             if outer is not None:
                 flight, at_its_end = exchange.flight, body is not None
                 outer.inside.append((flight, response, lambda: _finish(flight) if at_its_end else None))
-        self._settle(response)
+        self.settle(response)
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised: another exception is not looked at for a response, which may not be read yet."""
@@ -93,17 +69,7 @@ class Sending(UnderWay):
             exchange.raised(exc, with_response=False)
         elif exchange is not None and outer is not None:
             outer.inside.append((exchange.flight, exc, lambda: exchange.raised(exc, with_response=False)))
-        self._settle(exc)
-
-    def _settle(self, end: object) -> None:
-        """End the calls inside this one, but for those that turn out to be its own."""
-        history = getattr(end, "history", ())
-        for flight, theirs, finish in self.inside:
-            if theirs is end or any(theirs is one for one in history):
-                flight.drop()
-            else:
-                finish()
-        self.inside.clear()
+        self.settle(exc)
 
 
 def begin(
@@ -115,7 +81,7 @@ def begin(
     """
     try:
         around, sent = INNERMOST.get(), read()
-        outer = around if isinstance(around, Sending) and around.is_running else None
+        outer = around if around is not None and around.is_running and around.read is not None else None
         if outer is not None and outer.carries(sent):
             return None
         if outer is None and is_sdks(sent.agent):

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument._calls.exchange import Exchange
+from or_instrument._calls.flight import Flight
 
 T = TypeVar("T", bound="UnderWay")
 _AGENT: Final = "OpenAI/Python "
 
 
+class Sent(NamedTuple):
+    """What is sent, as far as it can be seen without reading what is the user's to read."""
+
+    method: str
+    """In upper case."""
+    url: str
+    body: object = None
+    """Bytes, a text or an object; `None` where there is none or it is a stream, a generator or a file."""
+    agent: str = ""
+    """Who says that it sends this."""
+
+    def is_same(self, other: Sent) -> bool:
+        """Return whether another is the same request; a body that cannot be seen is taken for the same."""
+        if self.method != other.method or self.url != other.url:
+            return False
+        return self.body == other.body or type(self.body) is not type(other.body)
+
+
 class UnderWay:
     """A call until its client has answered: the innermost one while it is, as a context manager."""
 
-    __slots__ = ("_tokens", "context", "exchange", "is_running")
+    __slots__ = ("_tokens", "context", "exchange", "inside", "is_running", "read")
 
     def __init__(self, exchange: Exchange | None = None, context: Context | None = None) -> None:
         """Have `exchange` see what is raised, and `context` be current; without them nothing is recorded."""
         self.exchange = exchange
         self.is_running = True
+        self.read: Callable[[], Sent] | None = None
+        """Tells what is being sent, while something is."""
+        self.inside: list[tuple[Flight, object, Callable[[], None]]] = []
+        """Calls that were made meanwhile: response or exception of each, and what ends it if it is one of its own."""
         self.context = context
         self._tokens: tuple[Any, Any] = (None, None)
 
@@ -50,6 +74,20 @@ class UnderWay:
         if self.exchange is not None:
             self.exchange.raised(exc)
 
+    def carries(self, sent: Sent) -> bool:
+        """Return whether a send inside this one sends its request on."""
+        return self.read is not None and self.read().is_same(sent)
+
+    def settle(self, end: object) -> None:
+        """End the calls inside this one, but for those that turn out to be its own."""
+        history = getattr(end, "history", ())
+        for flight, theirs, finish in self.inside:
+            if theirs is end or any(theirs is one for one in history):
+                flight.drop()
+            else:
+                finish()
+        self.inside.clear()
+
 
 class SDKCall(UnderWay):
     """One `request` of the SDK, all its retries inside: what it sends is recorded by the SDK's seam or not at all."""
@@ -62,8 +100,14 @@ class SDKCall(UnderWay):
         self._http = http
 
     def is_sent_by(self, http: object) -> bool:
-        """Return whether what this HTTP client sends now is the SDK's own request."""
-        return self.is_running and http is self._http
+        """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
+        return http is self._http and self.is_running and self.read is None
+
+    def sent(self, end: object) -> None:
+        """See the response to what was sent, or what was raised in its place."""
+        self.read = None
+        if self.inside:
+            self.settle(end)
 
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)

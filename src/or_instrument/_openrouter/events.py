@@ -61,6 +61,9 @@ def with_line_feeds(text: bytes) -> bytes:
 
 def events(block: bytes) -> Iterator[bytes]:
     """Yield the data of each event of a block of whole ones, in their order; comments have none."""
+    if block.startswith(_DATA) and block.find(b"\n") == len(block) - len(_BLANK_LINE):
+        yield block[len(_DATA) :].strip()  # as most are: one event of one line
+        return
     for event in block.split(_BLANK_LINE):
         lines = [line[len(_DATA) :] for line in event.split(b"\n") if line.startswith(_DATA)]
         if lines:

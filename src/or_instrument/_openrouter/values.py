@@ -53,8 +53,8 @@ def items(value: object) -> Sequence[object]:
 
 def label(value: object) -> str | None:
     """Return a non-empty string, cut to a length that an attribute can bear."""
-    if type(value) is str and value.isascii() and 0 < len(value) <= _LABEL_LENGTH:
-        return value
+    if type(value) is str and value.isascii() and len(value) <= _LABEL_LENGTH:
+        return value or None
     if not isinstance(value, str) or not value:
         return None
     text = value[:_LABEL_LENGTH]
