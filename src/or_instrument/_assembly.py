@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._calls.observer import Observer
@@ -20,6 +21,7 @@ from or_instrument._money.ledgers import ledger_at
 from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._money.sessions import Sessions
 from or_instrument._openrouter.hosts import Hosts
+from or_instrument._options import OPTIONS
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
 from or_instrument._telemetry import names
@@ -137,6 +139,20 @@ def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
             raise ConfigError(f"estimate=True: {exc}") from exc
         _log.warning("estimate: %s. Nothing is estimated.", exc)
         return None
+
+
+def checked_ledger(path: str | None, *, is_asked: bool) -> str | None:
+    if path is None:
+        return None
+    try:
+        import_module("sqlite3")
+    except ImportError as exc:
+        if is_asked:
+            raise ConfigError(f"ledger={path!r}: this Python was built without SQLite ({exc})") from exc
+        variable = OPTIONS["ledger"].variable
+        _log.warning("%s: this Python was built without SQLite (%s). No ledger is kept.", variable, exc)
+        return None
+    return path
 
 
 def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from or_instrument._assembly import Assembly, load_estimator, load_exporters
+from or_instrument._assembly import Assembly, checked_ledger, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
@@ -145,6 +145,7 @@ def instrument(
         _log.info("%s is false: nothing is instrumented", ENABLED)
         return
     estimate_ = load_estimator(is_asked=estimate is not None) if settings.estimate else None
+    settings = settings._replace(ledger=checked_ledger(settings.ledger, is_asked=ledger is not None))
     exporters = load_exporters(settings.exporter, is_asked=exporter is not None)
     with _lock():
         if _installed is not None:

@@ -729,7 +729,65 @@ def test_flush_confirms_nothing_that_is_still_being_made_a_row(path: Path, monke
     kept._books()._journal.close()
 
 
-def test_a_python_without_sqlite_records_without_a_ledger() -> None:
-    """Who keeps none need not have it."""
-    code = "import sys; sys.modules['_sqlite3'] = None; import or_instrument as o; o.instrument(); assert o.flush()"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+NO_SQLITE = "import logging, sys; sys.modules['_sqlite3'] = None; logging.basicConfig(); import or_instrument as o\n"
+
+
+def without_sqlite(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run code on a Python that was built without SQLite."""
+    command = [sys.executable, "-c", NO_SQLITE + code]
+    return subprocess.run(
+        command, check=True, timeout=60, text=True, capture_output=True, env={**os.environ, **environ}
+    )
+
+
+def test_a_python_without_sqlite_records_without_a_ledger(fake: FakeOpenRouter) -> None:
+    """Who keeps none need not have it: calls are recorded, the account is observed, and commands run."""
+    without_sqlite(
+        f"""
+import openai
+from or_instrument._cli.main import main
+client = openai.OpenAI(api_key="k", base_url={fake.base_url!r})
+calls = []
+o.instrument(hosts=["127.0.0.1"], sinks=[calls.append])
+with o.observe_account(client) as gauges:
+    gauges.refresh()
+    assert gauges._last is not None
+client.chat.completions.create(model="a/model", messages=[])
+assert o.flush() and len(calls) == 1
+assert main(["cost", "--ledger", "x.db"]) == 2
+"""
+    )
+
+
+def test_a_ledger_without_sqlite_is_told(fake: FakeOpenRouter) -> None:
+    """Asked for in code it is a ConfigError; by its variable it is one warning, and the calls go on."""
+    done = without_sqlite(
+        f"""
+import openai
+try:
+    o.instrument(ledger="x.db")
+except o.ConfigError as exc:
+    assert "without SQLite" in str(exc) and "x.db" in str(exc), exc
+else:
+    raise SystemExit("not refused")
+assert not o.is_instrumented()
+calls = []
+o.instrument(hosts=["127.0.0.1"], sinks=[calls.append])
+openai.OpenAI(api_key="k", base_url={fake.base_url!r}).chat.completions.create(model="a/model", messages=[])
+assert o.flush() and len(calls) == 1
+""",
+        OR_INSTRUMENT_LEDGER="y.db",
+    )
+    (warning,) = done.stderr.splitlines()
+    assert "OR_INSTRUMENT_LEDGER: this Python was built without SQLite" in warning
+
+
+def test_an_empty_file_becomes_its_owner_s_alone(path: Path) -> None:
+    """As where somebody has made it beforehand; the modes of a ledger are not changed."""
+    path.touch(0o644)
+    path.chmod(0o644)
+    write(path, [entry_of(call(), 1)])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    write(path, [entry_of(call(2), 1)])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640

@@ -6,7 +6,12 @@ import argparse
 import csv
 import io
 import json
-from contextlib import closing
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -20,9 +25,10 @@ from hypothesis import strategies as st
 from or_instrument import CostTracker
 from or_instrument._cli import main
 from or_instrument._cli.ledgers import day, last_days
+from or_instrument._money import readonly
 from or_instrument._money.focus import COLUMNS, MANDATORY
 from or_instrument._money.query import totals_of
-from or_instrument._money.schema import open_ledger
+from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._money.totals import NONE, dimension_of
 
 
@@ -219,6 +225,66 @@ def test_totals_know_neither(
     code, _, err = run(capsys, tmp_path / name, *asked)
     assert code == 2
     assert f"{name}:1: holds totals" in err
+
+
+@pytest.fixture
+def readers_folder() -> Iterator[Path]:
+    """Return a folder in which, and whose files, this process may only read as soon as it is left to itself."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def as_reader(folder: Path) -> Iterator[None]:
+    """Be a user who may read what is in a folder, and write nothing."""
+    for file in (*folder.iterdir(), folder):
+        file.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has other users' rights")
+def test_who_may_only_read_a_ledger_reads_it(
+    book: Path, readers_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody writes it; else what to do is said, and nothing is summed that may be old."""
+    path = Path(shutil.copy(book, readers_folder / "costs.db"))
+    with as_reader(readers_folder):
+        code, out, _ = run(capsys, "--ledger", path, "--format", "json")
+    assert (code, json.loads(out)["total"]["usd"]) == (0, "0.6000001")
+    assert [file.name for file in readers_folder.iterdir()] == ["costs.db"]
+    Path(f"{path}-wal").write_bytes(b"new rows")
+    with as_reader(readers_folder):
+        code, out, err = run(capsys, "--ledger", path, "--format", "json")
+    assert (code, out) == (2, "")
+    assert "ask as the user who writes it, or copy it" in err
+
+
+def test_what_is_written_while_it_is_read_is_told(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where SQLite's locks cannot keep it out."""
+
+    def refused(_path: object) -> Any:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(readonly, "open_ledger", refused)
+    with readonly.ledger_to_read(book) as ledger:
+        assert totals_of(ledger, []).all.calls == 5
+    with pytest.raises(NotALedgerError, match="written while it was read"), readonly.ledger_to_read(book):
+        os.utime(book, ns=(1, 1))
+    book.write_bytes(b"")
+    with pytest.raises(NotALedgerError, match="is empty"), readonly.ledger_to_read(book):
+        pass
 
 
 def test_lost_calls_are_told(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

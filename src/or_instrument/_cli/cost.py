@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from or_instrument._cli import tables
 from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
 from or_instrument._money.totals import ATTRIBUTE, DAY, MODEL, PROVIDER, Totals, dimension_of
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2

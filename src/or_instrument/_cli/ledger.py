@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from or_instrument._cli.ledgers import VARIABLE, add_ledger, last_days, ledgers, reading
+from or_instrument._cli.ledgers import VARIABLE, add_ledger, changing, last_days, ledgers
 from or_instrument._errors import ConfigError
 from or_instrument._money.prune import prune
 
@@ -33,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
     if not books:
         raise ConfigError(f"no ledger to prune: give --ledger or set {VARIABLE}")
     for path in books:
-        with reading(path) as ledger:
+        with changing(path) as ledger:
             print(f"{path}: {prune(ledger, args.keep)} rows of days before {args.keep} removed")
     return 0

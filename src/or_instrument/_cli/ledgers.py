@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from or_instrument._errors import ConfigError
+from or_instrument._money.readonly import ledger_to_read
 from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._options import OPTIONS
+
+if TYPE_CHECKING:
+    import sqlite3
 
 VARIABLE: Final = OPTIONS["ledger"].variable
 _LAST_DAYS: Final = re.compile(r"([1-9][0-9]{0,3})d")
@@ -67,17 +70,25 @@ def ledgers(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> li
 
 @contextmanager
 def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """Yield a ledger that is only read. Raises `ConfigError` naming it where that cannot be done."""
+    with _named(path), ledger_to_read(path) as ledger:
+        yield ledger
+
+
+@contextmanager
+def changing(path: str) -> Iterator[sqlite3.Connection]:
     """Yield a ledger. Raises `ConfigError` naming it where it cannot be read or written."""
+    with _named(path), closing(open_ledger(path)) as ledger:
+        yield ledger
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
     try:
-        ledger = open_ledger(path)
+        import sqlite3  # noqa: PLC0415 - other commands need not have it
+    except ImportError as exc:
+        raise ConfigError(f"the ledger {path} cannot be used: this Python was built without SQLite ({exc})") from exc
+    try:
+        yield
     except (OSError, NotALedgerError, sqlite3.Error) as exc:
-        raise _unusable(path, exc) from exc
-    with closing(ledger):
-        try:
-            yield ledger
-        except sqlite3.Error as exc:
-            raise _unusable(path, exc) from exc
-
-
-def _unusable(path: str, exc: Exception) -> ConfigError:
-    return ConfigError(f"the ledger {path} cannot be used: {getattr(exc, 'strerror', None) or exc}")
+        raise ConfigError(f"the ledger {path} cannot be used: {getattr(exc, 'strerror', None) or exc}") from exc

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from time import time_ns
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
+from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
 from or_instrument._money import own
@@ -29,6 +28,9 @@ from or_instrument._money.statement import activity, covered_from, look_up, othe
 from or_instrument._openrouter.generation import Activity, KeyStatus
 from or_instrument._openrouter.hosts import account_host
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _KEY: Final = "OPENROUTER_API_KEY"
 _BASE_URL: Final = "https://openrouter.ai/api/v1"
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
     from openai import OpenAI  # noqa: PLC0415 - other commands need not wait for it
 
     with ExitStack() as stack:
-        books = [stack.enter_context(reading(path)) for path in paths]
+        books = [stack.enter_context(changing(path)) for path in paths]
         client = stack.enter_context(OpenAI(api_key=api_key, base_url=args.base_url, max_retries=0))
         asked = _Asked(
             client,

@@ -10,17 +10,19 @@ from __future__ import annotations
 import csv
 import heapq
 import io
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import reduce
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from or_instrument._money.query import amount_of, amount_sql, count_of, count_sql
 from or_instrument._money.totals import UNKNOWN, usd_text
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 MANDATORY: Final = (
     "BilledCost",

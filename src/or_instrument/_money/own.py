@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from or_instrument._money.entry import Bill, bill_of
 from or_instrument._money.filling import filling
@@ -13,6 +12,9 @@ from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.reconcile import Place, Side, plain
 from or_instrument._openrouter.account import usage_of
 from or_instrument._openrouter.generation import Generation
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # What was refused, or never reached the service, is no call of its books.
 _WAS_SERVED: Final = "(outcome <> 'error' OR cost IS NOT NULL)"

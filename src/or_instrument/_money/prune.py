@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from or_instrument._money.own import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _STEP: Final = 5000
 _SUPERSEDED: Final = """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._money.totals import (
     ATTRIBUTE,
@@ -20,6 +19,9 @@ from or_instrument._money.totals import (
     parts_of,
 )
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _COLUMNS: Final = {
     MODEL: f"coalesce(model, '{UNKNOWN}')",

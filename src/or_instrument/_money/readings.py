@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class Reading(NamedTuple):

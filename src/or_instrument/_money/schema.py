@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
 
 MIGRATIONS: Final = (
     """
@@ -100,8 +102,11 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
         NotALedgerError: it is another database, or that of a later version.
         OSError: the file is not there or cannot be made.
         sqlite3.Error: the file cannot be read, or was locked for `timeout_s` seconds.
+        ImportError: this Python was built without SQLite.
 
     """
+    import sqlite3  # noqa: PLC0415 - who keeps no ledger need not have it
+
     _check_there(Path(path), make)
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
@@ -125,15 +130,18 @@ def _check_there(path: Path, make: bool) -> None:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path) -> None:
-    version = _version(connection, path)
+    version = version_of(connection, path)
     if version == len(MIGRATIONS):
         return
     if version == 0:
+        with suppress(OSError):
+            # Somebody may have made an empty file for us, which others can read.
+            Path(path).chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         # Another process may have done it in the meantime.
-        version = _version(connection, path)
+        version = version_of(connection, path)
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             for statement in migration.split(";\n"):
                 connection.execute(statement)
@@ -141,7 +149,8 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path) -> None:
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
 
 
-def _version(connection: sqlite3.Connection, path: str | Path) -> int:
+def version_of(connection: sqlite3.Connection, path: str | Path) -> int:
+    """Return of which version a ledger is, 0 for an empty file. Raises `NotALedgerError`."""
     application, version, tables = (
         int(connection.execute(question).fetchone()[0])
         for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._errors import LookupFailed
 from or_instrument._money import own
@@ -14,6 +13,9 @@ from or_instrument._money.own import Scope
 from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
 from or_instrument._openrouter.generation import Activity
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _log = logging.getLogger("or_instrument")
 _ANSWER_S: Final = 10.0

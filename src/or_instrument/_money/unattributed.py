@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from contextlib import closing
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from or_instrument._calls.worker import new_lock
 from or_instrument._money import own
@@ -16,6 +15,9 @@ from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.schema import open_ledger
 from or_instrument._records import add
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _STEP: Final = 10_000
 _PENDING_LIMIT: Final = 10_000
