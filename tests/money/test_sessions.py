@@ -25,6 +25,16 @@ def served(provider: str | None, read: int | None, session: str | None = "s", **
     return Call(1, Request("chat", "openrouter", "m", "h", 443, parameters=parameters), reply, "complete", 0, 1.0)
 
 
+def by_cache_key(call: Call) -> Call:
+    """Return the call of a session that is named by `prompt_cache_key`."""
+    return call._replace(request=call.request._replace(prompt_cache_key="s"))
+
+
+def at(host: str, port: int, call: Call) -> Call:
+    """Return the call as made to another service."""
+    return call._replace(request=call.request._replace(host=host, port=port))
+
+
 def judged(*calls: Call) -> list[bool | None]:
     """Return what is said of each of these calls."""
     sessions = Sessions()
@@ -46,6 +56,10 @@ def judged(*calls: Call) -> list[bool | None]:
         ([served("A", 900), served("B", 0, model="other")], [None, None]),
         ([served("A", 900), served("B", 0, "another")], [None, None]),
         ([served("A", 900, None), served("B", 0, None)], [None, None]),
+        ([served("A", 900), by_cache_key(served("B", 0, None))], [None, None]),
+        ([by_cache_key(served("A", 900, None)), by_cache_key(served("B", 0, None))], [None, True]),
+        ([served("A", 900), at("elsewhere", 443, served("B", 0))], [None, None]),
+        ([served("A", 900), at("h", 8443, served("B", 0))], [None, None]),
     ],
     ids=[
         "lost",
@@ -60,6 +74,10 @@ def judged(*calls: Call) -> list[bool | None]:
         "another model",
         "another session",
         "no session",
+        "a cache key of that name",
+        "cache keys",
+        "another host",
+        "another port",
     ],
 )
 def test_a_switch_is_another_provider_and_reads_that_fell_to_nothing(

@@ -86,6 +86,9 @@ def test_of_a_long_block_what_tells_and_the_last_few_are_read() -> None:
     assert len(read) == 5
 
 
+ORDERS = ("chat", "embeddings", "images", "routed")
+
+
 def large(order: str) -> dict[str, Any]:
     """Return a body of more than 64 KiB in the order that a kind of endpoint has."""
     top = {"id": "gen-1", "model": "m", "provider": "Acme"}
@@ -93,11 +96,15 @@ def large(order: str) -> dict[str, Any]:
         return {"object": "list", "data": [{"embedding": [0.5] * 30_000}], "model": "m", "usage": USAGE, **top}
     if order == "images":
         return {"created": 1, "data": [{"b64_json": "x" * 90_000, "model": "not this"}], "usage": USAGE}
+    if order == "routed":
+        endpoints = [{"provider": f"P{number}", "model": "m", "selected": number == 7} for number in range(20)]
+        routing = {"attempt": 1, "endpoints": {"available": endpoints}, "attempts": [{"status": 200}]}
+        return {**top, "choices": [{"text": "x" * 90_000}], "openrouter_metadata": routing, "usage": USAGE}
     choice = {"finish_reason": "stop", "message": {"content": 'a "usage": {} \\' + "x" * 90_000}}
     return {**top, "choices": [choice], "service_tier": "flex", "usage": USAGE, "system_fingerprint": None}
 
 
-@pytest.mark.parametrize("order", ["chat", "embeddings", "images"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("space", ["", " "])
 def test_the_ends_of_a_large_body_tell_who_answered_and_the_bill(order: str, space: str) -> None:
     """Fields at the top of the object are found before and behind the large value, and none inside of it."""
@@ -113,7 +120,10 @@ def test_the_ends_of_a_large_body_tell_who_answered_and_the_bill(order: str, spa
     assert said.get("model") == body.get("model")
 
 
-@given(st.lists(st.integers(1, 70_000), min_size=1, max_size=12), st.sampled_from(["chat", "embeddings", "images"]))
+@given(
+    st.lists(st.integers(1, 70_000), min_size=1, max_size=12),
+    st.sampled_from(["chat", "embeddings", "images", "routed"]),
+)
 def test_an_excerpt_says_what_the_whole_says(cuts: list[int], order: str) -> None:
     """However a large body is cut, the same is read of it, and at most 64 KiB are held."""
     text = json.dumps(large(order)).encode()

@@ -177,6 +177,7 @@ def test_usage_may_consist_of_money_alone() -> None:
             {"openrouter.usage.server_tool_use.web_fetch_requests": 3},
         ),
         ({"search_units": 2}, {"openrouter.usage.search_units": 2}),
+        ({"iterations": [{"type": "message", "input_tokens": 9}, {}]}, {"openrouter.usage.iterations": 2}),
         ({"seconds": 9.2}, {"openrouter.usage.audio_seconds": 9.2}),
         ({"seconds": 9}, {"openrouter.usage.audio_seconds": 9.0}),
         (
@@ -209,6 +210,9 @@ def test_all_that_is_billed_is_read(said: dict[str, Any], details: dict[str, Any
         {"seconds": -1.0},
         {"seconds": True},
         {"seconds": 0},
+        {"iterations": []},
+        {"iterations": {"type": "message"}},
+        {"iterations": 4},
     ],
 )
 def test_what_is_nothing_or_no_number_is_no_detail(said: dict[str, Any]) -> None:
@@ -303,6 +307,7 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leav
 OTHERS = {
     "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6},
     "search_units": 1,
+    "iterations": [],
     "seconds": 9.2,
     "service_tier": "priority",
     "speed": "fast",

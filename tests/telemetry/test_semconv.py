@@ -164,6 +164,7 @@ EVERYTHING: Final[Any] = {
     "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6},
     "server_tool_use": {"web_search_requests": 1, "web_fetch_requests": 2},
     "search_units": 1,
+    "iterations": [{}],
     "seconds": 9,
     "service_tier": "priority",
     "speed": "fast",

@@ -15,6 +15,16 @@ _CAPACITY: Final = 4096
 _CACHED: Final = "HIT"
 
 
+class _Key(NamedTuple):
+    """One model's part of a session. What is a session's name at one service, or of one kind, may be another's."""
+
+    host: str
+    port: int
+    is_session_id: bool
+    name: str
+    model: str | None
+
+
 class _Last(NamedTuple):
     """What is remembered of a session's last call."""
 
@@ -27,7 +37,7 @@ class Sessions:
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         # Each of its methods is one step for the interpreter: no thread sees it half changed, and none waits.
-        self._last: OrderedDict[tuple[str, str | None], _Last] = OrderedDict()
+        self._last: OrderedDict[_Key, _Last] = OrderedDict()
         self._capacity = capacity
 
     def judge(self, call: Call) -> Call:
@@ -37,10 +47,11 @@ class Sessions:
         read nothing. Answers from OpenRouter's own cache came from no provider.
         """
         request, reply = call.request, call.reply
-        session = request.parameters.get(_SESSION) or request.prompt_cache_key
-        if session is None or reply.provider is None or reply.usage is None or reply.cache_status == _CACHED:
+        session = request.parameters.get(_SESSION)
+        name = session or request.prompt_cache_key
+        if name is None or reply.provider is None or reply.usage is None or reply.cache_status == _CACHED:
             return call
-        key = (str(session), reply.model or request.model)
+        key = _Key(request.host, request.port, bool(session), str(name), reply.model or request.model)
         now, former = _Last(reply.provider, reply.usage.cache_read_tokens), self._last.pop(key, None)
         self._last[key] = now
         if len(self._last) > self._capacity:

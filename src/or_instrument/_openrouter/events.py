@@ -33,6 +33,8 @@ _FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,
 _USAGE: Final = b'"usage"'
 _NEXT_KEY: Final = re.compile(r',\s*(?=")')
 _USAGE_KEY: Final = re.compile(r'"usage"\s*:\s*\{')
+_METADATA: Final = "openrouter_metadata"
+_METADATA_KEY: Final = re.compile(rf'"{_METADATA}"\s*:\s*(?=\{{)')
 _IS_ERROR: Final = re.compile(rb'\s*\{\s*"error"\s*:\s*\{')
 _CODE: Final = re.compile(rb'"code"\s*:\s*"?([A-Za-z0-9_.:-]{1,64})')
 _ERROR_TYPE: Final = re.compile(rb'"error_type"\s*:\s*"([A-Za-z0-9_.:-]{1,64})"')
@@ -174,6 +176,8 @@ def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
     said = [fields for fields in ends_ if fields]
     if not any("usage" in _inside(fields) for fields in said):
         said += _usage_fields(usage.decode(errors="replace"))
+    if not any(_METADATA in fields or _METADATA in _inside(fields) for fields in said):
+        said += _metadata_fields(tail.decode(errors="replace"))
     if _IS_ERROR.match(head) and not any("error" in fields for fields in said):
         said.append({"error": _error(tail)})
     return [*([{"choices": [finish]}] if finish else []), *said]
@@ -209,6 +213,14 @@ def _is_end(rest: str) -> bool:
 def _usage_fields(snippet: str) -> list[dict[str, Any]]:
     with suppress(ValueError, RecursionError):
         return [{"usage": _decoder.raw_decode(snippet.partition(":")[2].lstrip())[0]}]
+    return []
+
+
+def _metadata_fields(tail: str) -> list[dict[str, Any]]:
+    # Where usage follows it, what is read of the tail may begin only there.
+    for found in _METADATA_KEY.finditer(tail):
+        with suppress(ValueError, RecursionError):
+            return [{_METADATA: _decoder.raw_decode(tail, found.end())[0]}]
     return []
 
 

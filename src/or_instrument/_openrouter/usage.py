@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, Union
 
-from or_instrument._openrouter.values import amount, count, fields, flag, label, seconds
+from or_instrument._openrouter.values import amount, count, fields, flag, label, length, seconds
 from or_instrument._records import Usage
 
 _Detail: TypeAlias = tuple[str, Callable[[object], int | float | str | None]]
@@ -78,6 +78,7 @@ _USAGE: Final[_Tree] = {
     "seconds": ("openrouter.usage.audio_seconds", seconds),
     "service_tier": ("openrouter.usage.service_tier", label),
     "speed": ("openrouter.usage.speed", label),
+    "iterations": ("openrouter.usage.iterations", length),
     "cost": _at("cost"),
     "is_byok": _at("is_byok"),
     "prompt_tokens_details": _INPUT_DETAILS,

@@ -51,6 +51,11 @@ def items(value: object) -> Sequence[object]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
+def length(value: object) -> int | None:
+    """Return how many items a list has."""
+    return len(value) if isinstance(value, (list, tuple)) else None
+
+
 def label(value: object) -> str | None:
     """Return a non-empty string, cut to a length that an attribute can bear."""
     if type(value) is str and value.isascii() and len(value) <= _LABEL_LENGTH:
