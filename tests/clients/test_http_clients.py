@@ -441,3 +441,12 @@ def test_job_of_the_sdk_is_recorded_too(fake: FakeOpenRouter, telemetry: Telemet
             client.batches.retrieve(batch["id"])
     (call,) = telemetry.settle().calls
     assert (call.request.operation, call.request.parameters["openrouter.client"]) == ("batches", "openai")
+
+
+def test_request_that_is_not_prepared(
+    fake: FakeOpenRouter, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What requests refuses to send is refused in its words, and is neither a call nor a fault of ours."""
+    with requests.Session() as session, pytest.raises(ValueError, match="PreparedRequests"):
+        session.send(requests.Request(url=url(fake)))
+    assert (telemetry.settle().calls, caplog.records) == ([], [])

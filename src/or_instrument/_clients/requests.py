@@ -43,8 +43,8 @@ class RequestsPatch(SendSeam):
 
     def _sent(self, _session: Any, args: Args, kwargs: Kwargs) -> Sent:
         request = _request(args, kwargs)
-        body = request.body
-        return Sent(request.method.upper(), request.url, body if isinstance(body, (bytes, str)) else None)
+        body = getattr(request, "body", None)  # one that is not prepared has none, and the library itself says so
+        return Sent((request.method or "").upper(), request.url, body if isinstance(body, (bytes, str)) else None)
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         return RequestsAsker.target(session, _request(args, kwargs), kwargs)
