@@ -450,3 +450,54 @@ def test_request_that_is_not_prepared(
     with requests.Session() as session, pytest.raises(ValueError, match="PreparedRequests"):
         session.send(requests.Request(url=url(fake)))
     assert (telemetry.settle().calls, caplog.records) == ([], [])
+
+
+NAMED = {"X-Session-Id": "by header"}
+
+
+async def by_httpx(at: str, body: Any) -> None:
+    """Name a session in a header of httpx's."""
+    httpx.post(at, json=body, headers=NAMED)
+
+
+async def by_requests(at: str, body: Any) -> None:
+    """Name a session in a header of requests'."""
+    requests.post(at, json=body, headers=NAMED, timeout=5)
+
+
+async def by_aiohttp(at: str, body: Any) -> None:
+    """Name a session in a header of aiohttp's."""
+    async with aiohttp.ClientSession() as session, session.post(at, json=body, headers=NAMED) as response:
+        await response.read()
+
+
+async def by_aiohttp_session(at: str, body: Any) -> None:
+    """Name a session in a header of all that a session of aiohttp sends."""
+    async with aiohttp.ClientSession(headers=NAMED) as session, session.post(at, json=body) as response:
+        await response.read()
+
+
+async def by_openai(at: str, body: Any) -> None:
+    """Name a session in a header of a call."""
+    own = {name: body[name] for name in ("session_id",) if name in body}
+    with openai.OpenAI(api_key="k", base_url=at.removesuffix("/chat/completions")) as client:
+        client.chat.completions.create(model="m", messages=[], extra_body=own, extra_headers=NAMED)
+
+
+async def by_openai_client(at: str, body: Any) -> None:
+    """Name a session in a header of all that a client sends."""
+    own, base_url = {name: body[name] for name in ("session_id",) if name in body}, at.removesuffix("/chat/completions")
+    with openai.OpenAI(api_key="k", base_url=base_url, default_headers=NAMED) as client:
+        client.chat.completions.create(model="m", messages=[], extra_body=own)
+
+
+@pytest.mark.parametrize("ask_by", [by_httpx, by_requests, by_aiohttp, by_aiohttp_session, by_openai, by_openai_client])
+async def test_a_session_that_a_header_names(
+    telemetry: Telemetry, fake: FakeOpenRouter, ask_by: Callable[[str, Any], Awaitable[None]]
+) -> None:
+    """Is the call's, unless its body names one; the body stays as it is."""
+    for body in (BODY, {**BODY, "session_id": "by body"}):
+        await ask_by(url(fake), body)
+    told = [call.request.parameters["gen_ai.conversation.id"] for call in telemetry.settle().calls]
+    assert told == ["by header", "by body"]
+    assert [json.loads(request.body).get("session_id") for request in fake.requests] == [None, "by body"]

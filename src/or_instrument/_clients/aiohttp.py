@@ -19,6 +19,7 @@ from or_instrument._clients.patch import post_import
 from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import Sent
+from or_instrument._openrouter.request import session_in
 
 LIBRARIES: Final = ("aiohttp",)
 _HOOKED: Final = ("close", "release")
@@ -51,7 +52,9 @@ class AiohttpPatch(SendSeam):
         body = kwargs.get("json")
         body = kwargs.get("data") if body is None else body
         seen = isinstance(body, (bytes, str, Mapping)) and (body is kwargs.get("json") or not isinstance(body, Mapping))
-        return Sent(method.upper(), str(url.update_query(params) if params else url), body if seen else None)
+        session_id = session_in(kwargs.get("headers"), session._default_headers)
+        url = url.update_query(params) if params else url
+        return Sent(method.upper(), str(url), body if seen else None, session=session_id)
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         return AiohttpAsker.target(session, _asked(session, args, kwargs)[1], kwargs)

@@ -15,6 +15,7 @@ from or_instrument._clients.patch import post_import
 from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import Sent
+from or_instrument._openrouter.request import SESSION_HEADER
 
 LIBRARIES: Final = ("httpx", "httpx2")
 
@@ -45,7 +46,8 @@ class HTTPXPatch(SendSeam):
     def _sent(self, _http: Any, args: Args, kwargs: Kwargs) -> Sent:
         request = _request(args, kwargs)
         agent = request.headers.get("user-agent", "")
-        return Sent(request.method.upper(), str(request.url), body_of(request), agent)
+        session = request.headers.get(SESSION_HEADER)
+        return Sent(request.method.upper(), str(request.url), body_of(request), agent, session)
 
     def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
         return HTTPXAsker.target(http, _request(args, kwargs))

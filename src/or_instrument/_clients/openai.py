@@ -24,6 +24,7 @@ from or_instrument._clients.target import target_of
 from or_instrument._clients.under_way import INNERMOST, SDKCall
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
+from or_instrument._openrouter.request import session_in, with_session
 
 _log = logging.getLogger("or_instrument")
 _CLIENT_MODULE: Final = "openai._client"
@@ -118,7 +119,7 @@ class OpenAIPatch(Seam):
     def _call(self, observer: Observer, endpoint: Endpoint, client: Any, options: Any, *, stream: bool) -> SDKCall:
         if not self._records or observer.is_idle():
             return SDKCall(openai_sdk.http_of(client))
-        asked, whom = partial(_asked, options, stream), partial(target_of, client, options)
+        asked, whom = partial(_asked, client, options, stream), partial(target_of, client, options)
         seen = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
         return SDKCall(openai_sdk.http_of(client), *(seen or ()))
 
@@ -143,8 +144,11 @@ def _process_response(
     return wrapped(*args, **kwargs)
 
 
-def _asked(options: Any, stream: bool) -> Asked:
-    return openai_sdk.sent_body(options), stream
+def _asked(client: Any, options: Any, stream: bool) -> Asked:
+    body, default = openai_sdk.sent_body(options), openai_sdk.default_headers_of(client)
+    if options.headers or default:
+        body = with_session(body, session_in(options.headers, default))
+    return body, stream
 
 
 def _unsupported(client: ModuleType) -> str | None:

@@ -45,10 +45,15 @@ def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
     return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
+def default_headers_of(client: Any) -> Mapping[str, object]:
+    """Return the headers that the user has set on a client."""
+    return client._custom_headers  # type: ignore[no-any-return]
+
+
 def headers_of(client: Any, options: FinalRequestOptions) -> tuple[Mapping[str, object], ...]:
     """Return the headers that the user has set: on the call (these first), on the client, on its HTTP client."""
     own = options.headers if isinstance(options.headers, Mapping) else _NO_BODY
-    return own, client._custom_headers, client._client.headers
+    return own, default_headers_of(client), client._client.headers
 
 
 def options_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinalRequestOptions:

@@ -16,6 +16,7 @@ from or_instrument._clients.patch import post_import
 from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import Sent
+from or_instrument._openrouter.request import session_in
 
 LIBRARIES: Final = ("requests",)
 _HOOKED: Final = ("stream", "read", "close")
@@ -44,7 +45,8 @@ class RequestsPatch(SendSeam):
     def _sent(self, _session: Any, args: Args, kwargs: Kwargs) -> Sent:
         request = _request(args, kwargs)
         body = getattr(request, "body", None)  # one that is not prepared has none, and the library itself says so
-        return Sent((request.method or "").upper(), request.url, body if isinstance(body, (bytes, str)) else None)
+        body = body if isinstance(body, (bytes, str)) else None
+        return Sent((request.method or "").upper(), request.url, body, session=session_in(request.headers))
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         return RequestsAsker.target(session, _request(args, kwargs), kwargs)

@@ -21,6 +21,7 @@ from or_instrument._calls.shield import report
 from or_instrument._clients.under_way import INNERMOST, Sent, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
+from or_instrument._openrouter.request import with_session
 
 _NO_BODY: Final[Mapping[str, object]] = {}
 _JSON_LIMIT: Final = 32 * 1024 * 1024
@@ -88,7 +89,7 @@ def begin(
             return Sending(read)
         if observer.is_idle():
             return None
-        seen = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent.body), client=client, whom=whom)
+        seen = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
         return None if seen is None else Sending(read, outer, *seen)
     except BudgetExceeded:
         raise
@@ -101,9 +102,9 @@ def _finish(flight: Flight) -> None:
     flight.finish("complete", at_last_read=True)
 
 
-def _asked(body: object) -> Asked:
-    sent = _object(body)
-    return sent, sent.get("stream") is True
+def _asked(sent: Sent) -> Asked:
+    body = _object(sent.body)
+    return with_session(body, sent.session), body.get("stream") is True
 
 
 def _object(body: object) -> Mapping[str, object]:

@@ -26,6 +26,8 @@ class Sent(NamedTuple):
     """Bytes, a text or an object; `None` where there is none or it is a stream, a generator or a file."""
     agent: str = ""
     """Who says that it sends this."""
+    session: object = None
+    """Which session a header says that this is of."""
 
     def is_same(self, other: Sent) -> bool:
         """Return whether another is the same request; a body that cannot be seen is taken for the same."""

@@ -12,6 +12,9 @@ from or_instrument._openrouter.values import code, get, items, label
 from or_instrument._records import AttributeValue, Request
 
 CLIENT: Final = "openrouter.client"
+SESSION_HEADER: Final = "x-session-id"
+"""In lower case; a request may name its session there instead of in its body."""
+_SESSION: Final = "session_id"
 JOBS: Final = frozenset(("batches", "videos"))
 """The first word of their paths: jobs are billed when they are done, and told of by the GET that finds them so."""
 _OPERATIONS: Final = {
@@ -108,6 +111,21 @@ def describe(
         label(get(trace, "trace_id")) if (trace := body.get("trace")) else None,
         label(key) if (key := body.get("prompt_cache_key")) else None,
     )
+
+
+def session_in(*given: object) -> object:
+    """Return the session that request headers name, `None` where they name none; the first of several mappings wins."""
+    for headers in given:
+        if headers and isinstance(headers, Mapping):
+            for name, value in headers.items():
+                if name.lower() == SESSION_HEADER:
+                    return value
+    return None
+
+
+def with_session(body: Mapping[str, object], session: object) -> Mapping[str, object]:
+    """Return a body with the session that a header names; the body's own goes before it."""
+    return body if session is None or body.get(_SESSION) else {**body, _SESSION: session}
 
 
 def with_usage_option(operation: str, body: object, extra: object) -> Mapping[str, object] | None:
@@ -218,7 +236,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "response_format": _format,
     "text": _text,
     "modalities": _modalities,
-    "session_id": _word("gen_ai.conversation.id"),
+    _SESSION: _word("gen_ai.conversation.id"),
     "models": _words("openrouter.request.models"),
     "provider": _routing,
     "plugins": _plugins,
