@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,25 +22,47 @@ from prometheus_server import EXAMPLES
 import or_instrument
 from or_instrument.testing import Answer, FakeOpenRouter
 
-pytestmark = pytest.mark.skipif(find_spec("chdb") is None, reason="ClickHouse comes in the package chdb")
+SQL = os.environ.get("OR_INSTRUMENT_TESTS_CLICKHOUSE_SQL")
+"""Where the Collector's exporter has its statements: `nox -s clickhouse` brings them."""
+pytestmark = pytest.mark.skipif(
+    find_spec("chdb") is None or SQL is None,
+    reason="ClickHouse comes in the package chdb, and its tables in the Collector's exporter: nox -s clickhouse",
+)
+DATABASE, TABLE = "otel", "otel_traces"
 
-TABLE = """
-CREATE TABLE otel_traces (
-    Timestamp DateTime64(9), TraceId String, SpanId String, ParentSpanId String, SpanName LowCardinality(String),
-    ServiceName LowCardinality(String), ResourceAttributes Map(LowCardinality(String), String), ScopeName String,
-    SpanAttributes Map(LowCardinality(String), String), Duration UInt64, StatusCode LowCardinality(String)
-) ENGINE = MergeTree ORDER BY (ServiceName, SpanName, toDateTime(Timestamp))
-"""
-"""The columns that the questions need, with the types that the Collector's exporter gives them."""
+
+def definitions() -> list[str]:
+    """Return what the exporter sends when it begins, configured as in collector-fleet.yaml."""
+    engine, ttl = "MergeTree()", "TTL toDateTime({}) + toIntervalDay(30)"
+    filled = {
+        "traces_table": (DATABASE, TABLE, "", engine, ttl.format("Timestamp")),
+        "traces_id_ts_lookup_table": (DATABASE, TABLE, "", engine, ttl.format("Start")),
+        "traces_id_ts_lookup_mv": (DATABASE, TABLE, "", *(DATABASE, TABLE) * 2),
+    }
+    return [f"CREATE DATABASE {DATABASE}", *(as_go(template(name), values) for name, values in filled.items())]
+
+
+def template(name: str) -> str:
+    """Return a statement of the exporter."""
+    return Path(SQL or "", f"{name}.sql").read_text()
+
+
+def as_go(text: str, values: tuple[str, ...]) -> str:
+    """Return a text with values in the places of its verbs: `%s`, and `%q` with quotes."""
+    rest = iter(values)
+    filled = re.sub("%[sq]", lambda verb: f'"{next(rest)}"' if verb[0] == "%q" else next(rest), text)
+    assert list(rest) == []
+    return filled
+
 
 ASK = """
 import json, sys
 from chdb import session
 told = json.load(sys.stdin)
 clickhouse = session.Session()
-clickhouse.query("CREATE DATABASE otel")
+for statement in told["definitions"]:
+    clickhouse.query(statement)
 clickhouse.query("USE otel")
-clickhouse.query(told["table"])
 clickhouse.query("INSERT INTO otel_traces FORMAT JSONEachRow " + told["rows"])
 options = " SETTINGS output_format_json_quote_decimals = 1, output_format_json_quote_64bit_integers = 0"
 json.dump([json.loads(str(clickhouse.query(q + options, "JSON")))["data"] for q in told["questions"]], sys.stdout)
@@ -70,13 +94,25 @@ def ask(spans: list[ReadableSpan]) -> list[list[dict[str, Any]]]:
     """Return what ClickHouse answers to each of the questions."""
     text = (EXAMPLES / "clickhouse" / "costs.sql").read_text()
     questions = [question for question in text.split(";\n") if "SELECT" in question]
-    told = {"table": TABLE, "rows": "\n".join(json.dumps(row(span)) for span in spans), "questions": questions}
+    told = {
+        "definitions": definitions(),
+        "rows": "\n".join(json.dumps(row(span)) for span in spans),
+        "questions": questions,
+    }
     done = subprocess.run(
         [sys.executable, "-c", ASK], input=json.dumps(told), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     answers: list[list[dict[str, Any]]] = json.loads(done.stdout)
     return answers
+
+
+def test_rows_have_columns_of_the_exporter_s(telemetry: Telemetry, client: openai.OpenAI) -> None:
+    """What is written here in its place goes into columns that it fills itself."""
+    client.chat.completions.create(model="a/model", messages=[])
+    (span,) = telemetry.spans()
+    columns = template("traces_insert").partition("(")[2].partition(")")[0]
+    assert row(span).keys() <= {column.strip() for column in columns.split(",")}
 
 
 def test_clickhouse_answers_what_the_ledger_does(
