@@ -30,6 +30,7 @@ _READABLE: Final = (None, "", "identity")
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
 _SYNC: Final = ("iter_bytes", "iter_raw", "close")
 _ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose")
+_COPIED: Final = "__getstate__"
 
 
 def body_of(response: Any) -> bytes | None:
@@ -53,7 +54,8 @@ class ResponseHooks:
         held, stream = vars(response), response.stream
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
-        self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
+        read = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
+        self._names = (*read, _COPIED)
         self._theirs = {name: held[name] for name in self._names if name in held}
         self._originals = [getattr(response, name) for name in self._names]
         for name in self._names:
@@ -107,6 +109,13 @@ class ResponseHooks:
             await self._original("aclose")()
         finally:
             self._closed(reader)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Stand in for the response's own: a copy or a pickle of it is not watched."""
+        state = self._original(_COPIED)()
+        return {name: value for name, value in state.items() if name not in self._names} | {
+            name: value for name, value in self._theirs.items() if name in state
+        }
 
     def _original(self, name: str) -> Callable[..., Any]:
         return self._originals[self._names.index(name)]  # type: ignore[no-any-return]
