@@ -1,6 +1,6 @@
 """What a change must pass, and the matrix: SDK versions with their HTTP libraries, Pythons, and what sits on the SDK.
 
-nox                                     the tests on this Python, lint and types
+nox                                     the quick tests on this Python, lint and types
 nox --list                              all sessions
 nox -s tests-3.10                       the tests on one Python
 nox -s "sdk-3.12(openai='2.54.0')"      the calls of one SDK version on one Python
@@ -103,9 +103,16 @@ def _sdk(version: str) -> tuple[str, ...]:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests, on each Python."""
+    """The quick tests, on each Python."""
     session.install(".[test]")
     session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that take seconds: servers (their quick rows), workers, programs, loads."""
+    session.install(".[test]")
+    session.run("pytest", "-q", "-m", "slow", *session.posargs)
 
 
 @nox.session
@@ -175,7 +182,8 @@ def servers(session: nox.Session) -> None:
     session.install("-e", ".[test]", *_group("servers"))
     if shutil.which("redis-server") is None:
         session.run("apt-get", "install", "-y", "redis-server", external=True)
-    session.run("pytest", "-q", "-n", "0", "tests/servers", *session.posargs, env={"ALL_SERVERS": "1"})
+    served = ("-n", "0", "-m", "slow", "tests/servers")
+    session.run("pytest", "-q", *served, *session.posargs, env={"ALL_SERVERS": "1"})
 
 
 @nox.session

@@ -32,8 +32,13 @@ hypothesis.settings.load_profile("any machine")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Spread whole folders over the cores, where xdist is installed; a file, or `-n`, is run as it was asked for."""
+    """Run whole folders without what takes seconds, and spread over the cores, where xdist is installed.
+
+    A file is run as it is; `-m` and `-n` are heard.
+    """
     folders = all(Path(asked).is_dir() for asked in config.args)
+    if folders and not config.option.markexpr:
+        config.option.markexpr = "not slow"
     worker = "PYTEST_XDIST_WORKER" in os.environ
     if folders and not worker and config.getoption("numprocesses", 0) is None and config.option.dist == "no":
         config.option.numprocesses = "auto"

@@ -121,6 +121,7 @@ def test_the_demo_prints_its_spans() -> None:
     assert printed.count('"kind": "SpanKind.CLIENT"') == len(_demo_calls.STEPS)
 
 
+@pytest.mark.slow
 def test_an_exporter_that_nobody_listens_to_is_one_line_and_a_failure() -> None:
     """Nothing is waited for beyond a few seconds, and the demo is shown all the same."""
     env = environ(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")

@@ -88,6 +88,7 @@ def test_tenants_have_a_cost_each() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")
+@pytest.mark.slow
 def test_workers_record_what_the_service_charged() -> None:
     """The workers' calls add up to the service's own books: each is recorded by one worker, once."""
     *calls, charged = amounts(run("gunicorn_workers.py"))

@@ -145,6 +145,7 @@ def test_nothing_that_was_said_is_sent(ran: tuple[Received, str]) -> None:
     assert b"never sleeps" not in sent
 
 
+@pytest.mark.slow
 def test_service_answers_though_nothing_receives() -> None:
     """Where nothing listens the requests are answered all the same, and the log says what could not be sent where."""
     port = free_port()

@@ -39,6 +39,7 @@ def test_rules_and_configuration_are_valid() -> None:
     promtool("check", "config", FOLDER / "prometheus.yml")
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should_and_not_before() -> None:
     """The unit tests beside the rules pass."""
     promtool("test", "rules", RULES_TEST)

@@ -19,7 +19,7 @@ from in_memory import Telemetry
 from or_instrument._calls import flight as _flight
 from or_instrument.testing import Answer, FakeOpenRouter
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
 CHAT: dict[str, Any] = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}

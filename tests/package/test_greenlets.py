@@ -11,6 +11,8 @@ from installed import need
 
 from or_instrument.testing import FakeOpenRouter
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys, threading
 sys.modules["trio"] = None  # is imported where it is there, and does not bear eventlet's sockets

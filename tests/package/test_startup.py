@@ -82,6 +82,7 @@ def test_a_program_is_recorded_without_a_change(
     assert receiver.total("gen_ai.usage.cost") == pytest.approx(float(fake.charged_usd))
 
 
+@pytest.mark.slow
 def test_pytest_is_recorded(
     tmp_path: Path, fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]
 ) -> None:

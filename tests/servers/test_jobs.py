@@ -21,7 +21,7 @@ from otlp_receiver import Received, http_receiver
 
 from or_instrument.testing import FakeOpenRouter
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such servers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no such servers")]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The real servers: what each lost of the fake service's books when it was ended. Nothing, in every row.
 
-The quick rows run with all tests. All of them: nox -s servers
+The quick rows: nox -s slow. All of them: nox -s servers
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from server_rows import ROWS, Row
 
 from or_instrument.testing import FakeOpenRouter
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such servers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no such servers")]
 
 ALL = bool(os.environ.get("ALL_SERVERS"))
 APP = '''

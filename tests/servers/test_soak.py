@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from books import assert_books
 from fresh_install import CALL, environ, running, until
 from otlp_receiver import http_receiver
 
 from or_instrument.testing import FakeOpenRouter
+
+pytestmark = pytest.mark.slow
 
 CALLS = int(os.environ["SOAK_CALLS"])
 RESTART = 500

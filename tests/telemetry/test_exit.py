@@ -16,7 +16,7 @@ from otlp_receiver import Received, http_receiver
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")]
 
 
 @pytest.fixture

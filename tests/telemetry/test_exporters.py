@@ -241,6 +241,7 @@ def test_an_abandoned_stream_is_exported_at_exit(receiver: Received, env: dict[s
     assert receiver.total("openrouter.usage.missing") == 1
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_does_not_keep_the_process(tmp_path: Path, fake: FakeOpenRouter) -> None:
     """A receiver that takes connections and never answers holds up neither the calls nor the exit for long."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -286,6 +287,7 @@ def test_uninstrument_gives_the_signal_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX only")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_uvicorn(workers: int, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:

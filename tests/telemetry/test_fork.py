@@ -16,7 +16,7 @@ from otlp_receiver import Received, http_receiver
 
 from or_instrument.testing import FakeOpenRouter
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")]
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ threading.Thread(target=work).start()
 )
 
 
+@pytest.mark.slow
 def test_four_workers_add_up(tmp_path: Path, fake: FakeOpenRouter) -> None:
     """The PromQL sum over four scraped workers is what the service charged, and the number of calls is right too."""
     pytest.importorskip("gunicorn")
