@@ -96,8 +96,8 @@ def instrument(
         sinks: callables that get the frozen `Call` of every call, in the thread that finished it.
         metric_attributes: which keys of `attributes(...)` become metric labels. Default none; variable
             `OR_INSTRUMENT_METRIC_ATTRIBUTES`.
-        metric_values_limit: how many values such a label may have; further ones become `other`. Default 100; variable
-            `OR_INSTRUMENT_METRIC_VALUES_LIMIT`.
+        metric_values_limit: how many values each label may have, those of models, providers and errors too; further
+            ones become `other`, with one warning. Default 100; variable `OR_INSTRUMENT_METRIC_VALUES_LIMIT`.
         lookup: `missing`: the cost of calls that ended without usage, such as streams broken off, is looked up in the
             background, with the call's own credentials at the host that served it; sinks get a second `Call` that
             `recovers` the first. Default `off`; variable `OR_INSTRUMENT_LOOKUP`.
@@ -110,7 +110,7 @@ def instrument(
         estimate: whether calls whose reply tells tokens but no cost get an estimate at list prices (needs the extra
             `prices`), never added to reported cost. Default false; variable `OR_INSTRUMENT_ESTIMATE`.
         ledger: a file: every call becomes a row in an SQLite database, also across processes and restarts, for
-            `or-instrument cost`. Default none; variable `OR_INSTRUMENT_LEDGER`.
+            `or-instrument cost` and `reconcile`. Needs a Python with SQLite. Default none; variable `OR_INSTRUMENT_LEDGER`.
         unknown: any other option is refused.
 
     Raises:
