@@ -110,7 +110,8 @@ def instrument(
         estimate: whether calls whose reply tells tokens but no cost get an estimate at list prices (needs the extra
             `prices`), never added to reported cost. Default false; variable `OR_INSTRUMENT_ESTIMATE`.
         ledger: a file: every call becomes a row in an SQLite database, also across processes and restarts, for
-            `or-instrument cost` and `reconcile`. Needs a Python with SQLite. Default none; variable `OR_INSTRUMENT_LEDGER`.
+            `or-instrument cost` and `reconcile`. Needs a Python with SQLite. Default none; variable
+            `OR_INSTRUMENT_LEDGER`.
         unknown: any other option is refused.
 
     Raises:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from or_instrument._money.totals import text_of, usd_text
+from or_instrument._money.totals import moment_of, text_of, usd_text
 from or_instrument._records import Call, Usage, exact
 
 _CLIENT: Final = "openrouter.client"
 _JOBS: Final = frozenset(("batches", "videos"))
 _OF_ALL: Final = 0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _PLACES: Final = 24
 _DIGITS: Final = 6
 _LARGEST: Final = 2**63 - 1
@@ -156,8 +154,7 @@ def amount(usd: Decimal | None) -> Amount:
 
 def utc(ns: int) -> str:
     """Return nanoseconds since the epoch as ISO 8601 in UTC, in microseconds: texts that sort as the times do."""
-    moment = _EPOCH + timedelta(microseconds=ns // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment_of(ns).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def encoded(entries: Sequence[Entry]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -19,6 +19,7 @@ OTHER: Final = "(other)"
 UNKNOWN: Final = "(unknown)"
 NONE: Final = "(none)"
 """What calls without an attribute have as its value, where it has to be named."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _VALUES_LIMIT: Final = 10_000
 _DIMENSIONS_LIMIT: Final = 64
 
@@ -174,9 +175,8 @@ def cross_value(values: Sequence[str | None]) -> str:
 def row_of(call: Call) -> Row:
     """Return a call as it is exported."""
     request, reply, usage = call.request, call.reply, call.usage
-    started = datetime.fromtimestamp(call.started_ns / 1e9, timezone.utc)
     return Row(
-        started.isoformat(timespec="milliseconds"),
+        moment_of(call.started_ns).isoformat(timespec="milliseconds"),
         request.operation,
         reply.model or request.model or UNKNOWN,
         reply.provider or UNKNOWN,
@@ -190,6 +190,11 @@ def row_of(call: Call) -> Row:
         {name: text_of(value) for name, value in request.attributes.items()},
         usage is not None and usage.lower_bound,
     )
+
+
+def moment_of(ns: int) -> datetime:
+    """Return the microsecond in UTC that is so many nanoseconds after the epoch; a float of seconds would round it."""
+    return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
 def usd_text(usd: Decimal) -> str:
