@@ -170,6 +170,14 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def uploads(session: nox.Session) -> None:
+    """An upload of 1 GiB through each client, from a generator, a file and a form: what is held of it."""
+    session.install(".[test]")
+    large = {"OR_INSTRUMENT_TESTS_UPLOAD_MIB": "1024"}
+    session.run("pytest", "-q", "-n", "0", "tests/clients/test_uploads.py", *session.posargs, env=large)
+
+
+@nox.session
 def splits(session: nox.Session) -> None:
     """Streams cut at random, 2,000 of them; `OR_INSTRUMENT_RECORDED` may name a folder of recorded exchanges."""
     session.install(".[test]")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from typing import Any, Final, Protocol
 
-from or_instrument._clients.target import Target, generation_url, http_client, http_library
+from or_instrument._clients.target import NoTargetError, Target, generation_url, http_client, http_library
 
 _CREDENTIALS: Final = ("authorization", "x-api-key", "cookie", "user-agent")
 
@@ -85,25 +86,28 @@ class RequestsAsker(Asker):
 
     _more: Mapping[str, Any] = {"allow_redirects": False}
 
-    def __init__(self, session: Any, settings: Mapping[str, Any]) -> None:
+    def __init__(self, session: Any, proxies: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         self._session = session
+        self._proxies = proxies
         self._settings = settings
 
     @classmethod
     def target(cls, session: Any, request: Any, settings: Mapping[str, Any]) -> Target:
         """Return whom to ask about a request that a session sends with these settings."""
-        return Target(cls(session, settings), generation_url(request.url), _credentials(request.headers))
+        proxies = settings.get("proxies")
+        if proxies is None:  # whoever prepares a request himself has those of the environment found by `send`
+            resolve = import_module("requests.utils").resolve_proxies
+            proxies = resolve(request, session.proxies, session.trust_env)
+        return Target(cls(session, proxies, settings), generation_url(request.url), _credentials(request.headers))
 
     @contextmanager
     def _opened(self) -> Iterator[_HTTP]:
-        import requests  # noqa: PLC0415 - whoever made the call has imported it
-
         theirs = self._session
-        ours: Any = requests.Session()
+        ours: Any = import_module("requests").Session()
         # The credentials come with the question; a netrc of the machine's must not take their place.
         ours.trust_env = False
         ours.adapters = theirs.adapters
-        ours.proxies = dict(self._settings.get("proxies") or theirs.proxies)
+        ours.proxies = dict(self._proxies)
         ours.verify = self._settings.get("verify", theirs.verify)
         ours.cert = self._settings.get("cert", theirs.cert)
         # Its adapters are the user's, so it is not closed.
@@ -113,27 +117,51 @@ class RequestsAsker(Asker):
 class AiohttpAsker(Asker):
     """Asks through a client of httpx: a session of aiohttp works in its event loop only."""
 
-    def __init__(self, proxy: str | None, ssl: object, *, trust_env: bool) -> None:
+    def __init__(self, proxy: Mapping[str, Any], ssl: object, *, trust_env: bool) -> None:
         self._proxy = proxy
         self._ssl = ssl
         self._trust_env = trust_env
 
     @classmethod
     def target(cls, session: Any, url: Any, settings: Mapping[str, Any]) -> Target:
-        """Return whom to ask about a request that a session sends to a URL with these settings."""
-        proxy = settings.get("proxy") or getattr(session, "_default_proxy", None)
+        """Return whom to ask about a request that a session sends to a URL with these settings.
+
+        Raises `NoTargetError` where the session's connector is none of aiohttp's own on TCP.
+        """
+        connector = session.connector
+        if type(connector) is not import_module("aiohttp").TCPConnector:
+            raise NoTargetError(f"what a connector of type {type(connector).__qualname__} does is not known")
         ssl = settings.get("ssl", True)
-        ssl = getattr(session.connector, "_ssl", True) if ssl is True else ssl
-        headers = {**session.headers, **dict(settings.get("headers") or {})}
-        asker = cls(None if proxy is None else str(proxy), ssl, trust_env=session.trust_env)
+        ssl = getattr(connector, "_ssl", True) if ssl is True else ssl
+        headers = {name.lower(): value for name, value in session.headers.items()}
+        headers.update({name.lower(): value for name, value in dict(settings.get("headers") or {}).items()})
+        asker = cls(_proxy(session, settings), ssl, trust_env=session.trust_env)
         return Target(asker, generation_url(str(url)), _credentials(headers))
 
     def _opened(self) -> AbstractContextManager[_HTTP]:
         verify: Any = self._ssl if self._ssl is False or hasattr(self._ssl, "check_hostname") else True
-        client: AbstractContextManager[_HTTP] = http_library().Client(
-            proxy=self._proxy, verify=verify, trust_env=self._trust_env, follow_redirects=False
+        library = http_library()
+        client: AbstractContextManager[_HTTP] = library.Client(
+            proxy=library.Proxy(**self._proxy) if self._proxy else None,
+            verify=verify,
+            trust_env=self._trust_env,
+            follow_redirects=False,
         )
         return client
+
+
+def _proxy(session: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a proxy of httpx; nothing where a request goes through none."""
+    url = settings.get("proxy") or getattr(session, "_default_proxy", None)
+    if url is None:
+        return {}
+    auth = settings.get("proxy_auth") or getattr(session, "_default_proxy_auth", None)
+    headers = settings.get("proxy_headers")
+    return {
+        "url": str(url),
+        "auth": None if auth is None else (auth.login, auth.password),
+        "headers": None if headers is None else dict(headers),
+    }
 
 
 _OK: Final = (200, 300)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
 from or_instrument._openrouter.usage import merge
-from or_instrument._openrouter.values import amount, get
+from or_instrument._openrouter.values import amount, flag, get
 from or_instrument._records import Reply, Usage, exact
 
 
@@ -117,10 +117,6 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -157,7 +153,7 @@ def _texts(value: object) -> tuple[str, ...] | None:
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "str": _text,
     "str | None": _text,
-    "bool | None": _flag,
+    "bool | None": flag,
     "int | None": _whole,
     "float | None": _real,
     "Decimal | None": _money,
