@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from or_instrument import Request
 from or_instrument._openrouter.hosts import Endpoint
-from or_instrument._openrouter.request import _READERS, describe, operation_of, with_usage_option
+from or_instrument._openrouter.paths import operation_of
+from or_instrument._openrouter.request import _READERS, describe, with_usage_option
 
 ENDPOINT = Endpoint("openrouter.ai", 443, "openrouter", is_named=True)
 

@@ -17,7 +17,8 @@ from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.headers import Named
 from or_instrument._openrouter.hosts import URL, Endpoint, Hosts
-from or_instrument._openrouter.request import describe, is_job, job_of, operation_of, word_of
+from or_instrument._openrouter.paths import is_job, job_of, operation_of, word_of
+from or_instrument._openrouter.request import describe
 from or_instrument._records import Call, Request, Sink
 
 _UNNAMED: Final = "call"

@@ -18,10 +18,11 @@ from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, changing
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
 from or_instrument._money import own
-from or_instrument._money.account import KEY, ask
+from or_instrument._money.account import KEY
 from or_instrument._money.entry import utc
 from or_instrument._money.growth import begin, first_whole_day, windows
 from or_instrument._money.own import Scope
+from or_instrument._money.question import ask
 from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_theirs, reasons, theirs_of, total
 from or_instrument._money.statement import activity, covered_from, look_up, others, ours_of

@@ -10,7 +10,8 @@ from opentelemetry.trace import get_current_span
 
 from or_instrument._clients.openai_sdk import headers_of, sent_body
 from or_instrument._openrouter.broadcast import with_trace
-from or_instrument._openrouter.request import is_messages, with_usage_option
+from or_instrument._openrouter.paths import is_messages
+from or_instrument._openrouter.request import with_usage_option
 from or_instrument._openrouter.routing import HEADER, HEADERS
 
 _ROUTED: Final = frozenset(("chat", "text_completion"))

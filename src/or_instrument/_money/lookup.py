@@ -19,7 +19,8 @@ from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, PerKind, Worker, new_condition
 from or_instrument._clients.target import Target, sync_client
 from or_instrument._errors import LookupFailed
-from or_instrument._money.account import Attempts, Question, generation_question, get
+from or_instrument._money.account import generation_question
+from or_instrument._money.question import Attempts, Question, get
 from or_instrument._openrouter.account import recovered_reply
 from or_instrument._openrouter.generation import Generation
 from or_instrument._openrouter.hosts import OPENROUTER

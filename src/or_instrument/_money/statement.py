@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._errors import LookupFailed
 from or_instrument._money import own
-from or_instrument._money.account import activity_question, ask, filed_question
+from or_instrument._money.account import activity_question, filed_question
 from or_instrument._money.own import Scope
+from or_instrument._money.question import ask
 from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
 from or_instrument._openrouter.generation import Activity
 from or_instrument._records import add

@@ -1,88 +1,23 @@
-"""Describes what is asked: which operation a path is, and which parameters a body holds, never its content."""
+"""Describes what is asked: which parameters a body holds, never its content."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from or_instrument._openrouter.hosts import Endpoint
-from or_instrument._openrouter.values import code, get, items, label
+from or_instrument._openrouter.values import get, items, label
 from or_instrument._records import AttributeValue, Request
 
 CLIENT: Final = "openrouter.client"
 SESSION_HEADER: Final = "x-session-id"
 """In lower case; a request may name its session there instead of in its body."""
 _SESSION: Final = "session_id"
-JOBS: Final = frozenset(("batches", "videos"))
-"""The first word of their paths: jobs are billed when they are done, and told of by the GET that finds them so."""
-_OPERATIONS: Final = {
-    "chat/completions": "chat",
-    "responses": "chat",
-    "messages": "chat",
-    "completions": "text_completion",
-    "embeddings": "embeddings",
-    "rerank": "rerank",
-    "systemone": "decisions",
-    "decisions": "decisions",
-    "alpha/decisions": "decisions",
-}
-_VERSION: Final = "v1/"
 _TAKES_USAGE: Final = frozenset(("chat", "text_completion", "embeddings"))
 _USAGE_OPTION: Final[Mapping[str, object]] = {"include": True}
 _LIST_LIMIT: Final = 32
 _FLOAT_MAX: Final = sys.float_info.max
-
-
-def operation_of(url: str) -> str | None:
-    """Return the operation that a POST to this path or absolute URL asks for, `None` for those not recorded.
-
-    A path is taken as it is. Of a URL it counts what follows the version; where there is none, as at some proxies, its
-    last words.
-    """
-    operation = _OPERATIONS.get(url.strip("/"))
-    if operation is not None:
-        return operation
-    parts = urlsplit(url)
-    path = parts.path.strip("/")
-    if not parts.netloc:
-        return _by_path(path)
-    _, version, below = path.rpartition(_VERSION)
-    return _by_path(below if version else path) or (None if version else _by_end(path))
-
-
-def _by_path(path: str) -> str | None:
-    first, _, rest = path.partition("/")
-    if first == "audio" and rest:
-        return rest.rpartition("/")[2]
-    return "images" if first == "images" else _OPERATIONS.get(path)
-
-
-def _by_end(path: str) -> str | None:
-    words = path.split("/")
-    return _OPERATIONS.get("/".join(words[-2:])) or _OPERATIONS.get(words[-1])
-
-
-def is_messages(url: str) -> bool:
-    """Return whether a path or URL is that of Anthropic's messages, whose body knows no usage option."""
-    return urlsplit(url).path.strip("/").rpartition("/")[2] == "messages"
-
-
-def word_of(url: str) -> str | None:
-    """Return the last word of a URL's path, which names an operation that is not known here."""
-    return code(urlsplit(url).path.strip("/").rpartition("/")[2])
-
-
-def job_of(url: str) -> tuple[str, str] | None:
-    """Return kind and id of the job that a GET of this path or URL asks after, `None` where it asks for a list."""
-    *_, kind, id_ = ("", "", *urlsplit(url).path.strip("/").split("/"))
-    return (kind, id_) if kind in JOBS and id_ else None
-
-
-def is_job(url: str) -> bool:
-    """Return whether a path or URL is one of jobs, of one or of all."""
-    return not JOBS.isdisjoint(urlsplit(url).path.split("/"))
 
 
 def describe(

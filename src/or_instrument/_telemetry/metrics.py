@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
 
-from or_instrument._openrouter.request import JOBS
+from or_instrument._openrouter.paths import JOBS
 from or_instrument._records import PENDING, Call, Usage
 from or_instrument._telemetry import names
 from or_instrument._telemetry.enrich import theirs_in
