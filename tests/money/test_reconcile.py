@@ -103,8 +103,8 @@ Reconcile = Callable[..., tuple[int, str]]
 
 
 def lines(out: str) -> list[list[str]]:
-    """Return the cells of the table's lines."""
-    return [line.split() for line in out.splitlines() if line[:4] in ("2026", "key ", "tota", "sinc")]
+    """Return the cells of the table's lines, but for the providers."""
+    return [line.split()[:8] for line in out.splitlines() if line[:4] in ("2026", "key ", "tota", "sinc")]
 
 
 def test_both_sides_agree(world: World, reconcile: Reconcile) -> None:
@@ -252,6 +252,18 @@ def test_a_look_up_tells_what_the_row_does_not_know(
         assert own.recover(ledger, unknown, Generation(id="gen-1", model=filed, total_cost=Decimal("0.5")))
         told_now = ledger.execute("SELECT model, spend, input_tokens, cache_creation_tokens FROM calls").fetchone()
     assert told_now == (kept, "0.5", 3, 1)
+
+
+def test_providers_are_shown_where_they_are_known(world: World, reconcile: Reconcile) -> None:
+    """By either side; they decide nothing."""
+    world.charge("2026-11-25T10:00", cost=0.5, provider="A Cloud")
+    world.write("2026-11-25T10:00", 0.5, provider=None)
+    world.both("2026-11-25T11:00", 0.25, provider="B")
+    code, out = reconcile()
+    title, line, key, total = out.splitlines()[:4]
+    assert (code, title.split()[-1]) == (0, "provider")
+    assert line.endswith("  0  A Cloud, B, P")
+    assert (key.split()[-1], total.split()[-1]) == ("0", "0")
 
 
 def test_a_permanent_slug_is_the_model(world: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch) -> None:

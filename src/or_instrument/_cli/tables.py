@@ -13,7 +13,17 @@ from or_instrument._money.totals import NONE, OTHER, Sum, Totals, parts_of, usd_
 
 _NUMBERS: Final = ("USD", "calls", "unknown", "input", "output")
 _BAR_WIDTH: Final = 20
-_LINE_TITLES: Final = ("day", "model", "ours USD", "OpenRouter USD", "difference", "calls", "requests", "unknown")
+_LINE_TITLES: Final = (
+    "day",
+    "model",
+    "ours USD",
+    "OpenRouter USD",
+    "difference",
+    "calls",
+    "requests",
+    "unknown",
+    "provider",
+)
 
 
 def show(totals: Totals, dimensions: Sequence[str]) -> None:
@@ -36,11 +46,9 @@ def print_lines(lines: Sequence[Line]) -> None:
     table = [_LINE_TITLES, *map(_line_cells, lines)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
-        texts, numbers = cells[:2], cells[2:]
-        shown = [text.ljust(width) for text, width in zip(texts, widths, strict=False)]
-        print(
-            "  ".join([*shown, *(cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True))]).rstrip()
-        )
+        texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        print("  ".join([*texts[:2], *numbers[2:-1], texts[-1]]).rstrip())
 
 
 def short(usd: Decimal) -> str:
@@ -60,6 +68,7 @@ def _line_cells(line: Line) -> tuple[str, ...]:
         str(ours.calls),
         str(theirs.calls) if theirs.calls else "-",
         str(ours.unknown),
+        ", ".join(line.providers),
     )
 
 

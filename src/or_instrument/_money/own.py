@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from or_instrument._money.entry import Bill, bill_of
 from or_instrument._money.filling import filling
@@ -58,20 +59,20 @@ class Unknown(NamedTuple):
     provider: str | None
 
 
-_BROKEN_OFF: Final = ("closed", "abandoned", "cancelled")
-
-
 def sums_of(ledger: sqlite3.Connection, scope: Scope) -> dict[Place, Side]:
     """Return what the ledger has, by day and model."""
     question = f"""
         SELECT substr(started_at, 1, 10), coalesce(model, ''), {amount_sql("cost")}, {amount_sql("upstream")},
-               sum({_WAS_SERVED}), sum(cost IS NULL AND {_WAS_SERVED})
+               sum({_WAS_SERVED}), sum(cost IS NULL AND {_WAS_SERVED}), json_group_array(DISTINCT provider)
         FROM calls WHERE {scope.where} GROUP BY 1, 2
     """  # noqa: S608 - no value is in it
-    return {
-        (cells[0], cells[1]): Side(amount_of(cells[2:7]), int(cells[12]), amount_of(cells[7:12]), int(cells[13]))
-        for cells in ledger.execute(question, scope._asdict())
-    }
+    return {(day, model): _side(cells) for day, model, *cells in ledger.execute(question, scope._asdict())}
+
+
+def _side(cells: Sequence[Any]) -> Side:
+    calls, unknown, providers = cells[10:]
+    served = frozenset(filter(None, json.loads(providers)))
+    return Side(amount_of(cells[:5]), int(calls), amount_of(cells[5:10]), int(unknown), served)
 
 
 def keys_of(ledger: sqlite3.Connection, scope: Scope) -> list[str | None]:
@@ -97,7 +98,7 @@ def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[Unknown]:
 
 def recover(ledger: sqlite3.Connection, call: Unknown, generation: Generation) -> bool:
     """Fill the row of a call with what was looked up; return whether its spend is known now."""
-    bill = bill_of(usage_of(generation, broken_off=call.outcome in _BROKEN_OFF))
+    bill = bill_of(usage_of(generation, broken_off=call.outcome != "complete"))
     if bill.cost is None:
         return False
     missing = "no_upstream_cost" if bill.spend is None else None

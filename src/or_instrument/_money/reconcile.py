@@ -26,6 +26,8 @@ class Side(NamedTuple):
     """What providers billed to keys of the user's own."""
     unknown: int = 0
     """How many of the calls have a cost that is not known."""
+    providers: frozenset[str] = frozenset()
+    """Who served them, as far as that is known."""
 
     def plus(self, other: Side) -> Side:
         """Return the sum of both."""
@@ -34,6 +36,7 @@ class Side(NamedTuple):
             self.calls + other.calls,
             add(self.byok_usd, other.byok_usd),
             self.unknown + other.unknown,
+            self.providers | other.providers,
         )
 
 
@@ -50,13 +53,19 @@ class Line(NamedTuple):
         """USD that OpenRouter has charged and we do not have; negative where it is the other way."""
         return add(self.theirs.usd, self.ours.usd.copy_negate())
 
+    @property
+    def providers(self) -> list[str]:
+        """Who served the calls, as far as one of the two knows; nothing else goes by it."""
+        return sorted(self.ours.providers | self.theirs.providers)
+
 
 def theirs_of(rows: Iterable[Activity]) -> dict[Place, Side]:
     """Return what OpenRouter has, by day and model, whoever served it."""
     sums: dict[Place, Side] = {}
     for row in rows:
         place = ((row.date or "")[:10], plain(row.model or ""))
-        side = Side(row.usage or _ZERO, row.requests or 0, row.byok_usage_inference or _ZERO)
+        served = frozenset(filter(None, (row.provider_name,)))
+        side = Side(row.usage or _ZERO, row.requests or 0, row.byok_usage_inference or _ZERO, providers=served)
         sums[place] = sums.get(place, Side()).plus(side)
     return sums
 
@@ -82,7 +91,8 @@ def total(lines: Iterable[Line]) -> Line:
     ours, theirs = Side(), Side()
     for line in lines:
         ours, theirs = ours.plus(line.ours), theirs.plus(line.theirs)
-    return Line("total", "", ours, theirs)
+    nobody = frozenset[str]()
+    return Line("total", "", ours._replace(providers=nobody), theirs._replace(providers=nobody))
 
 
 def agree(line: Line, tolerance_percent: Decimal) -> bool:
