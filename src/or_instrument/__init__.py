@@ -1,4 +1,6 @@
-"""Tells what every OpenRouter call really costs: OpenTelemetry spans and metrics for the OpenAI Python SDK.
+"""Tells what every OpenRouter call really costs: OpenTelemetry spans and metrics, whichever client makes the call.
+
+Seen are the OpenAI SDK, and what goes through httpx, requests and aiohttp.
 
 import or_instrument
 or_instrument.instrument()

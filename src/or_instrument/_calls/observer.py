@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from or_instrument._calls.delivery import deliver
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Collector, Flight, abandon_all
-from or_instrument._calls.once import Once
+from or_instrument._calls.jobs import RecordedJobs
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
@@ -71,7 +71,7 @@ class Observer:
         self._amend = amend
         self._recovery = recovery
         self._keyed = keyed
-        self._jobs = Once()
+        self._jobs = RecordedJobs()
 
     def is_idle(self) -> bool:
         """Return whether there is nobody to tell of a call, or whether the user wants none recorded."""

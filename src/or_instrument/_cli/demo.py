@@ -21,7 +21,7 @@ from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
-from or_instrument._telemetry.delivery import DELIVERY
+from or_instrument._telemetry.undelivered import UNDELIVERED
 from or_instrument._telemetry.exporters import load
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
@@ -123,7 +123,7 @@ def record(place: Place, exporter: str, progress: Progress = lambda steps: steps
         has_arrived = flush(_PATIENCE_S)
     finally:
         uninstrument()
-    problem = DELIVERY.problem or (None if has_arrived else f"the endpoint within {_PATIENCE_S:g} seconds")
+    problem = UNDELIVERED.problem or (None if has_arrived else f"the endpoint within {_PATIENCE_S:g} seconds")
     if problem is None:  # else this would wait for further attempts
         for provider in (spans, metrics):
             getattr(provider, "shutdown", lambda: None)()

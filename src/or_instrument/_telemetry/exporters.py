@@ -35,7 +35,7 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from or_instrument._calls.worker import is_exiting
 from or_instrument._extras import require
-from or_instrument._telemetry.delivery import DELIVERY
+from or_instrument._telemetry.undelivered import UNDELIVERED
 from or_instrument._telemetry.forks import without_fork_hooks
 from or_instrument._telemetry.variables import without_empty_variables
 
@@ -128,12 +128,12 @@ def _meter_provider(exporter: MetricExporter) -> MeterProvider:
 # At the interpreter's exit no thread starts any more: each call is exported when it ends, and of the resource there is
 # what the SDK finds out without threads.
 def _batched(make: Exporter) -> SpanProcessor:
-    exporter = DELIVERY.watched(make(), SpanExportResult.FAILURE)
+    exporter = UNDELIVERED.watched(make(), SpanExportResult.FAILURE)
     return SimpleSpanProcessor(exporter) if is_exiting() else BatchSpanProcessor(exporter)
 
 
 def _told(make: Exporter) -> MetricExporter:
-    exporter: MetricExporter = DELIVERY.watched(make(), MetricExportResult.FAILURE)
+    exporter: MetricExporter = UNDELIVERED.watched(make(), MetricExportResult.FAILURE)
     return exporter
 
 

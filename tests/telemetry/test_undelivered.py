@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from or_instrument._telemetry import delivery as _delivery
-from or_instrument._telemetry.delivery import Delivery
+from or_instrument._telemetry.undelivered import Undelivered
 
 THEIRS = logging.getLogger("opentelemetry.exporter.test")
 
@@ -38,8 +38,8 @@ def test_one_line_a_minute_in_place_of_theirs(
     """It names the endpoint and the first reason."""
     times = iter((100.0, 101.0, 159.0, 160.0))
     monkeypatch.setattr(_delivery, "monotonic", lambda: next(times))
-    delivery = Delivery()
-    exporter = delivery.watched(Exporter(*[SpanExportResult.FAILURE] * 4), SpanExportResult.FAILURE)
+    undelivered = Undelivered()
+    exporter = undelivered.watched(Exporter(*[SpanExportResult.FAILURE] * 4), SpanExportResult.FAILURE)
     for _ in range(4):
         assert exporter.export([]) is SpanExportResult.FAILURE
     assert [record.name for record in caplog.records] == ["or_instrument", "or_instrument"]
@@ -48,27 +48,27 @@ def test_one_line_a_minute_in_place_of_theirs(
 
 def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     """The SDK's own line with a traceback does not come of it."""
-    delivery = Delivery()
-    exporter = delivery.watched(Exporter(ValueError("x")), SpanExportResult.FAILURE)
+    undelivered = Undelivered()
+    exporter = undelivered.watched(Exporter(ValueError("x")), SpanExportResult.FAILURE)
     assert exporter.export([]) is SpanExportResult.FAILURE
-    assert delivery.problem == "http://collector:4318/v1/traces: ValueError"
+    assert undelivered.problem == "http://collector:4318/v1/traces: ValueError"
     assert len(caplog.records) == 1
 
 
 def test_a_good_export_says_nothing_and_clears_the_problem(caplog: pytest.LogCaptureFixture) -> None:
     """What was is over."""
-    delivery = Delivery()
-    exporter = delivery.watched(Exporter(SpanExportResult.FAILURE, SpanExportResult.SUCCESS), SpanExportResult.FAILURE)
+    undelivered = Undelivered()
+    exporter = undelivered.watched(Exporter(SpanExportResult.FAILURE, SpanExportResult.SUCCESS), SpanExportResult.FAILURE)
     exporter.export([])
-    assert delivery.problem is not None
+    assert undelivered.problem is not None
     caplog.clear()
     assert exporter.export([]) is SpanExportResult.SUCCESS
-    assert delivery.problem is None
+    assert undelivered.problem is None
     assert caplog.records == []
 
 
 def test_exporters_of_the_application_say_what_they_say(caplog: pytest.LogCaptureFixture) -> None:
     """They use the same loggers."""
-    Delivery().watched(Exporter(), SpanExportResult.FAILURE)
+    Undelivered().watched(Exporter(), SpanExportResult.FAILURE)
     Exporter(SpanExportResult.FAILURE).export([])
     assert [record.name for record in caplog.records] == [THEIRS.name] * 2

@@ -10,8 +10,8 @@ from typing import Final
 _KEPT: Final = 4096
 
 
-class Once:
-    """What has been seen, up to a bound."""
+class RecordedJobs:
+    """The jobs that have been recorded, up to a bound."""
 
     def __init__(self, kept: int = _KEPT) -> None:
         self._kept = kept
@@ -19,7 +19,7 @@ class Once:
         self._lock = Lock()
 
     def is_first(self, key: Hashable) -> bool:
-        """Return whether a key is seen for the first time, and remember it."""
+        """Return whether a job is recorded for the first time, and remember it."""
         with self._lock:
             if key in self._seen:
                 return False

@@ -34,7 +34,7 @@ class _Hearing(logging.Filter):
 _HEARING: Final = _Hearing()
 
 
-class Delivery:
+class Undelivered:
     """How the exports of this process have fared."""
 
     def __init__(self) -> None:
@@ -94,4 +94,4 @@ def _endpoint(exporter: object) -> str:
     return str(getattr(exporter, "_endpoint", "the endpoint"))
 
 
-DELIVERY: Final = Delivery()
+UNDELIVERED: Final = Undelivered()
