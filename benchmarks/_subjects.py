@@ -70,6 +70,7 @@ _START: _Attributes = {
     "gen_ai.request.model": MODEL,
     "server.address": "openrouter.ai",
     "server.port": 443,
+    "openrouter.client": "openai",
 }
 _START_CHAT: _Attributes = {**_START, "gen_ai.request.temperature": 0.5, "gen_ai.request.max_tokens": 64}
 _START_STREAM: _Attributes = {**_START_CHAT, "gen_ai.request.stream": True}

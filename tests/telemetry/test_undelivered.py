@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from or_instrument._telemetry import delivery as _delivery
+from or_instrument._telemetry import undelivered as _undelivered
 from or_instrument._telemetry.undelivered import Undelivered
 
 THEIRS = logging.getLogger("opentelemetry.exporter.test")
@@ -37,7 +37,7 @@ def test_one_line_a_minute_in_place_of_theirs(
 ) -> None:
     """It names the endpoint and the first reason."""
     times = iter((100.0, 101.0, 159.0, 160.0))
-    monkeypatch.setattr(_delivery, "monotonic", lambda: next(times))
+    monkeypatch.setattr(_undelivered, "monotonic", lambda: next(times))
     undelivered = Undelivered()
     exporter = undelivered.watched(Exporter(*[SpanExportResult.FAILURE] * 4), SpanExportResult.FAILURE)
     for _ in range(4):
@@ -58,7 +58,8 @@ def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixt
 def test_a_good_export_says_nothing_and_clears_the_problem(caplog: pytest.LogCaptureFixture) -> None:
     """What was is over."""
     undelivered = Undelivered()
-    exporter = undelivered.watched(Exporter(SpanExportResult.FAILURE, SpanExportResult.SUCCESS), SpanExportResult.FAILURE)
+    theirs = Exporter(SpanExportResult.FAILURE, SpanExportResult.SUCCESS)
+    exporter = undelivered.watched(theirs, SpanExportResult.FAILURE)
     exporter.export([])
     assert undelivered.problem is not None
     caplog.clear()

@@ -21,8 +21,8 @@ from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
-from or_instrument._telemetry.undelivered import UNDELIVERED
 from or_instrument._telemetry.exporters import load
+from or_instrument._telemetry.undelivered import UNDELIVERED
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
 _KEY: Final = "OPENROUTER_API_KEY"

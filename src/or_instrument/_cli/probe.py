@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from or_instrument._telemetry.undelivered import plain
 from or_instrument._telemetry.exporters import metric_exporter, protocol, span_exporter
+from or_instrument._telemetry.undelivered import plain
 from or_instrument._version import __version__
 
 

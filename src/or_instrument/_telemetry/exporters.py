@@ -35,8 +35,8 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from or_instrument._calls.worker import is_exiting
 from or_instrument._extras import require
-from or_instrument._telemetry.undelivered import UNDELIVERED
 from or_instrument._telemetry.forks import without_fork_hooks
+from or_instrument._telemetry.undelivered import UNDELIVERED
 from or_instrument._telemetry.variables import without_empty_variables
 
 _log = logging.getLogger("or_instrument")
