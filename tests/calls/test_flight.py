@@ -16,8 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from or_instrument import Call, Failure, Reply, Request, Usage
 from or_instrument._calls import flight as _flight
+from or_instrument._calls import live as _live
 from or_instrument._calls import shield as _shield
-from or_instrument._calls.flight import Flight, abandon_all, missing
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.live import LIVE, abandon_all, discard_all
+from or_instrument._calls.missing import missing
 from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import Reaper
 from or_instrument._openrouter.headers import Headers
@@ -48,6 +51,7 @@ def reaper(monkeypatch: pytest.MonkeyPatch) -> Reaper:
     """Have flights put off to a reaper without a thread, which works when it is told to."""
     made = Reaper()
     monkeypatch.setattr(_flight, "REAPER", made)
+    monkeypatch.setattr(_live, "REAPER", made)
     return made
 
 
@@ -318,12 +322,12 @@ def test_a_discarded_flight_leaves_no_record(reaper: Reaper) -> None:
 
 def test_no_list_keeps_a_flight_that_has_ended() -> None:
     """Neither finished nor discarded ones."""
-    before = set(_flight._live)
+    before = set(LIVE)
     first, second = flight(), flight()
-    assert set(_flight._live) - before == {first.id, second.id}
+    assert set(LIVE) - before == {first.id, second.id}
     first.finish("complete")
     second.discard()
-    assert set(_flight._live) == before
+    assert set(LIVE) == before
 
 
 def test_at_exit_every_open_flight_is_abandoned(reaper: Reaper) -> None:
@@ -360,7 +364,7 @@ def test_a_child_s_own_list_begins_empty(reaper: Reaper) -> None:
     calls: list[Call] = []
     made, deferred = flight(calls.append), flight(calls.append)
     deferred.put_off("abandoned")
-    _flight._discard_all()
+    discard_all()
     made.finish("complete")
     reaper.drain()
     assert calls == []
@@ -488,7 +492,7 @@ class Lives(RuleBasedStateMachine):
         gc.collect()
         _flight.REAPER.drain()
         assert len(self.calls) == (0 if self.is_discarded else 1)
-        assert self.id not in _flight._live
+        assert self.id not in LIVE
 
 
 TestLives = Lives.TestCase

@@ -16,8 +16,8 @@ import pytest
 from in_memory import Telemetry
 
 import or_instrument
-from or_instrument._calls import flight as _flight
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.live import open_calls
 from or_instrument._records import Call, Request
 from or_instrument.testing import Answer, FakeOpenRouter
 
@@ -64,7 +64,7 @@ def test_many_threads(mocked: tuple[openai.OpenAI, FakeOpenRouter], telemetry: T
     assert len({call.id for call in calls}) == len(ends)
     paid = [call.usage.spend_exact for call in calls if call.usage is not None]
     assert sum(filter(None, paid), Decimal(0)) == Decimal("0.000123") * expected["complete"]
-    assert not _flight._open_flights()
+    assert not open_calls()
 
 
 def test_ends_that_race(telemetry: Telemetry) -> None:

@@ -16,7 +16,7 @@ import openai
 import pytest
 from in_memory import Telemetry
 
-from or_instrument._calls import flight as _flight
+from or_instrument._calls.live import open_calls
 from or_instrument.testing import Answer, FakeOpenRouter
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -74,7 +74,7 @@ async def test_a_thousand_streams_at_once(
     assert sum(filter(None, paid), Decimal(0)) == Decimal("0.000123") * expected["complete"]
     assert telemetry.total("gen_ai.client.operation.duration") > 0
     assert telemetry.total("openrouter.usage.missing") == CALLS - expected["complete"]
-    assert not _flight._open_flights()
+    assert not open_calls()
 
 
 async def test_nothing_is_kept_of_a_call(mocked: tuple[openai.AsyncOpenAI, FakeOpenRouter], instrumented: Any) -> None:

@@ -50,8 +50,8 @@ for _ in range({calls_before}): ask()
 @atexit.register
 def last():
     ask()
-    from or_instrument._calls.flight import _live
-    assert not _live
+    from or_instrument._calls.live import LIVE
+    assert not LIVE
 """
     done = run("-c", CALL + code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"})
     assert done.stderr == ""

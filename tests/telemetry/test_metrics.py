@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from or_instrument import Call, Failure, Reply, Request, Usage
-from or_instrument._calls.flight import missing
+from or_instrument._calls.missing import missing
 from or_instrument._telemetry import labels as _labels
 from or_instrument._telemetry.enrich import _THEIRS, Theirs
 from or_instrument._telemetry.metrics import Metrics

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import Final, Protocol
 
 from or_instrument._calls.delivery import deliver
+from or_instrument._calls.live import LIVE, new_id
+from or_instrument._calls.missing import missing
 from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._records import Call, Content, Failure, Outcome, Reply, Request, Sink
 
-_ids: Final = itertools.count(1)
-_live: dict[int, weakref.ref[Flight]] = {}
 _LET_GO: Final = frozenset(("closed", "abandoned", "cancelled"))
 _SEVERAL: Final = "gen_ai.request.choice.count"
 
@@ -83,7 +81,7 @@ class Flight:
         self._amend = amend
         # Popping the only element is atomic: of two threads that see an end, one wins, without a lock.
         self._open = [True]
-        _live[self.id] = weakref.ref(self)
+        LIVE[self.id] = weakref.ref(self)
         self.started_ns = time_ns()
         self._began = perf_counter()
 
@@ -136,7 +134,7 @@ class Flight:
 
     def _end(self, outcome: Outcome, failure: Failure | None, otherwise: Failure | None, *, at_last_read: bool) -> None:
         ended = perf_counter()
-        _live.pop(self.id, None)
+        LIVE.pop(self.id, None)
         if at_last_read:
             ended = max(self.last_read_at or self._began, self.first_chunk_at or self._began)
         if self.on_end is not None:
@@ -168,7 +166,7 @@ class Flight:
         """End the call without a record: it was never sent, or it is another process's."""
         self._open.clear()
         self._sinks = ()
-        _live.pop(self.id, None)
+        LIVE.pop(self.id, None)
 
     def drop(self) -> None:
         """Let go of a call that turned out to be part of another, with what watches its answer."""
@@ -222,41 +220,3 @@ class Flight:
             missing(reply, outcome),
             self.context,
         )
-
-
-def new_id() -> int:
-    """Return an id for a `Call`, unique within the process."""
-    return next(_ids)
-
-
-def abandon_all() -> None:
-    """Abandon every call that is still open: the interpreter exits."""
-    for flight in _open_flights():
-        flight.put_off("abandoned")
-
-
-def _discard_all() -> None:
-    # What was open when this process was forked off is the parent's, and the parent records it.
-    for flight in _open_flights():
-        flight.discard()
-    REAPER.reset()
-
-
-def _open_flights() -> list[Flight]:
-    return [flight for ref in list(_live.values()) if (flight := ref()) is not None]
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=_discard_all)
-
-
-def missing(reply: Reply, outcome: Outcome) -> str | None:
-    """Return why the spend is unknown, `None` where it is known."""
-    usage = reply.usage
-    if usage is None or (usage.cost is None and outcome != "complete"):
-        if outcome == "complete":
-            return "no_usage"
-        return "rejected" if reply.failure is not None and reply.failure.status_code else outcome
-    if usage.cost is None:
-        return "no_cost"
-    return "no_upstream_cost" if usage.spend is None else None

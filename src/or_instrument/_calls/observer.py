@@ -10,8 +10,9 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from or_instrument._calls.delivery import deliver
 from or_instrument._calls.exchange import Exchange
-from or_instrument._calls.flight import Collector, Flight, abandon_all
+from or_instrument._calls.flight import Collector, Flight
 from or_instrument._calls.jobs import RecordedJobs
+from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report

@@ -13,7 +13,8 @@ from time import monotonic, time_ns
 from typing import Final
 
 from or_instrument._calls.delivery import deliver
-from or_instrument._calls.flight import abandon_all, missing, new_id
+from or_instrument._calls.live import abandon_all, new_id
+from or_instrument._calls.missing import missing
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, PerKind, Worker, new_condition

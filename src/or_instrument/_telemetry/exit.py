@@ -20,7 +20,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Final, TypeAlias
 
-from or_instrument._calls.flight import abandon_all
+from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, Worker, is_exiting, new_lock
