@@ -1,4 +1,4 @@
-"""What we add to starting up: the import of the package, and an interpreter that has it installed.
+"""What we add to starting up: the import of the package, and an interpreter that has it installed, also switched on.
 
     python benchmarks/startup.py            builds the wheel and makes throw-away environments
     python benchmarks/startup.py --import   the import alone: no environment is made
@@ -27,6 +27,8 @@ BASE = "import opentelemetry.trace, wrapt"
 OURS = "import or_instrument"
 SET_UP = "or_instrument.instrument()"
 SWITCH = "OR_INSTRUMENT_ENABLED"
+LIBRARIES = ("requests", "httpx", "httpx2", "aiohttp", "openai")
+"""Whose import the hook waits for where it is switched on."""
 
 MEASURES = {
     "idle": "a hook of `import sys` in our place",
@@ -72,15 +74,14 @@ def import_rows(rounds: int) -> list[Row]:
     ]
 
 
-def install(directory: Path, wheel: Path | None) -> str:
-    """Make an environment, with the wheel and what it needs or empty. Returns its interpreter."""
+def install(directory: Path, wheel: Path) -> str:
+    """Make an environment with the wheel, what it needs and the libraries. Returns its interpreter."""
     python = str(directory / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
     uv = shutil.which("uv")
     make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
     subprocess.run([*make, str(directory)], check=True)
-    if wheel:
-        pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
-        subprocess.run([*pip, "--quiet", str(wheel)], check=True)
+    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    subprocess.run([*pip, "--quiet", str(wheel), *LIBRARIES], check=True)
     return python
 
 
@@ -96,7 +97,7 @@ def build_wheel(directory: Path) -> Path:
 
 
 def switch_rows(rounds: int, wheel: Path | None) -> list[Row]:
-    """`python -c pass` where we are installed, by the switch, to the same where we are not."""
+    """Return `python -c pass`, and the imports, where we are installed to the same where we are not, by the switch."""
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         # Both environments hold the same packages: what a longer site-packages costs is not ours.
@@ -112,12 +113,24 @@ def switch_rows(rounds: int, wheel: Path | None) -> list[Row]:
             switched = clean if value == "unset" else {**clean, SWITCH: value}
             commands[value] = ([full, "-c", "pass"], switched)
         taken = compared(commands, rounds)
-        instructions = instruction_rows(commands)
+        more = instruction_rows(commands) + library_rows(rounds // 10 or 1, bare, full, clean)
     rows = [Row("python -c pass", "without us", taken.pop("without") * 1e3, "ms")]
     for name, measure in MEASURES.items():
         ratio = taken[name] * 1e3 / rows[0].value
         rows.append(Row("python -c pass", measure, taken[name] * 1e3, "ms", ratio))
-    return rows + instructions
+    return rows + more
+
+
+def library_rows(rounds: int, bare: str, full: str, environment: dict[str, str]) -> list[Row]:
+    """Return what the hook, switched on, adds to the import of each library: we come with it, and OpenTelemetry."""
+    rows = []
+    for library in LIBRARIES:
+        code = ["-c", f"import {library}"]
+        commands = {"without": ([bare, *code], environment), "true": ([full, *code], {**environment, SWITCH: "true"})}
+        taken = compared(commands, rounds)
+        added, ratio = (taken["true"] - taken["without"]) * 1e3, taken["true"] / taken["without"]
+        rows.append(Row(f"import {library}", f"added by {SWITCH} true", added, "ms", ratio))
+    return rows
 
 
 def instruction_rows(commands: dict[str, Command]) -> list[Row]:
