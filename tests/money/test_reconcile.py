@@ -208,6 +208,7 @@ def test_since_is_the_first_day(world: World, reconcile: Reconcile) -> None:
 
 def test_days_that_cannot_be_asked_are_named(world: World, reconcile: Reconcile) -> None:
     """OpenRouter tells of the last 30."""
+    begin(world.path, "2026-10-01T00:00")
     world.both("2026-10-01T10:00", 0.25)
     world.both("2026-10-27T10:00", 0.5)
     code, out = reconcile()
@@ -446,6 +447,16 @@ def test_a_day_that_the_ledger_covers_in_part_is_not_compared(world: World, reco
     assert "The ledger has every call from 2026-11-24T12:00:00.000000Z (UTC) on" in out
     assert "every call from" not in reconcile("--since", "2026-11-25")[1]
     assert "every call from" in reconcile("--since", "2026-11-24")[1]
+
+
+def test_a_call_of_a_clock_that_was_wrong_makes_a_ledger_no_older(world: World, reconcile: Reconcile) -> None:
+    """It has no other call of those days."""
+    begin(world.path, "2026-11-24T12:00")
+    world.write("2026-11-20T13:00", 0.25)
+    world.charge("2026-11-21T13:00", cost=7.0)
+    world.both("2026-11-25T10:00", 0.5)
+    code, out = reconcile()
+    assert (code, lines(out)[-1][1:4]) == (0, ["0.5", "0.5", "0"])
 
 
 def test_pruned_days_are_not_compared(world: World, reconcile: Reconcile) -> None:

@@ -83,10 +83,8 @@ def keys_of(ledger: sqlite3.Connection, scope: Scope) -> list[str | None]:
 
 def coverage_of(ledger: sqlite3.Connection) -> tuple[str, str]:
     """Return when the ledger begins, and before which day (empty: none) its rows were removed."""
-    (begun, pruned, first) = ledger.execute(
-        "SELECT begun_at, coalesce(pruned_before, ''), (SELECT min(started_at) FROM calls) FROM coverage"
-    ).fetchone()
-    return min(begun, first or begun), pruned
+    begun, pruned = ledger.execute("SELECT begun_at, coalesce(pruned_before, '') FROM coverage").fetchone()
+    return begun, pruned
 
 
 def unknown_in(ledger: sqlite3.Connection, scope: Scope) -> Sequence[Unknown]:
