@@ -92,7 +92,7 @@ def reconcile(
         parsed = main._parser().parse_args(
             ["reconcile", "--ledger", str(world.path), "--base-url", world.fake.base_url, *args]
         )
-        code = command.run(parsed, day)
+        code = command.run(parsed)
         told = capsys.readouterr()
         return code, told.out + told.err
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -51,9 +51,13 @@ class _Asked(NamedTuple):
     books: Sequence[sqlite3.Connection]
     since: str | None
     tolerance: Decimal
-    today: date
-    read_at: str = ""
+    read_at: str
     """When the key was read, a moment in UTC."""
+
+    @property
+    def today(self) -> date:
+        """The UTC day of that moment, of which the service has told."""
+        return date.fromisoformat(self.read_at[:10])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, today: date | None = None) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print both sides; return 0 where they agree, 1 where not, 2 where it could not be asked.
 
     Raises `ConfigError` where there is no key or no ledger.
@@ -86,18 +90,10 @@ def run(args: argparse.Namespace, today: date | None = None) -> int:
     with ExitStack() as stack:
         books = [stack.enter_context(changing(path)) for path in paths]
         client = stack.enter_context(OpenAI(api_key=api_key, base_url=args.base_url, max_retries=0))
-        asked = _Asked(
-            client,
-            account_host(urlsplit(args.base_url).hostname or ""),
-            hashlib.sha256(api_key.encode()).hexdigest(),
-            books,
-            args.since,
-            args.tolerance,
-            today or datetime.now(timezone.utc).date(),
-        )
+        host, key = account_host(urlsplit(args.base_url).hostname or ""), hashlib.sha256(api_key.encode()).hexdigest()
         try:
             status = ask(client, KEY, _ANSWER_S)
-            asked = asked._replace(read_at=utc(time_ns()))
+            asked = _Asked(client, host, key, books, args.since, args.tolerance, utc(time_ns()))
             is_management = status.is_management_key or status.is_provisioning_key
             return _by_activity(asked) if is_management else _by_growth(asked, status)
         except LookupFailed as failed:
