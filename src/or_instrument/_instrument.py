@@ -202,6 +202,11 @@ def uninstrument() -> None:
             leave_ledger()
 
 
+def installed() -> Assembly | None:
+    """Return what the `instrument()` that is in effect has set up, `None` where none is."""
+    return _installed
+
+
 def is_instrumented() -> bool:
     """Return whether `instrument()` is in effect.
 

@@ -11,7 +11,7 @@ import pytest
 from fresh_install import environ, install, run, site_of
 from otlp_receiver import grpc_receiver, http_receiver
 
-from or_instrument._cli import checkup
+from or_instrument._cli import checkup, seen
 
 DOCTOR = ("-m", "or_instrument", "doctor")
 
@@ -26,10 +26,16 @@ def _of(findings: list[dict[str, Any]], subject: str) -> list[str]:
     return [finding["level"] for finding in findings if finding["subject"] == subject]
 
 
+def _told(findings: list[dict[str, Any]], subject: str) -> str:
+    return "\n".join(finding["found"] for finding in findings if finding["subject"] == subject)
+
+
 def test_a_healthy_installation(tmp_path: Path) -> None:
     """Where all is well it says what is installed and patched, and the exit code is 0."""
     findings = _findings(environ(OR_INSTRUMENT_ENABLED="true"), code=0, cwd=tmp_path)
-    assert _of(findings, "patch") == ["ok", "ok"]
+    assert _of(findings, "patch") == ["ok"]
+    assert "OR_INSTRUMENT_ENABLED" in _told(findings, "patch")
+    assert {"ok"} == set(_of(findings, "client"))
     assert _of(findings, "openai") == ["ok"]
     assert _of(findings, "start-up hook") == ["ok"]
 
@@ -108,7 +114,7 @@ def test_a_base_url_whose_calls_are_not_recorded_is_a_problem(hosts: str, level:
     assert _of(_findings(env, code=int(level == "problem")), "hosts") == [level]
 
 
-@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon"])
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon", "1e12"])
 def test_a_timeout_that_is_none_is_refused(timeout: str) -> None:
     """It says what is allowed, or that it is no number."""
     assert "--timeout" in run(*DOCTOR, "--timeout", timeout, env=environ(), code=2).stderr
@@ -132,6 +138,66 @@ def test_the_applications_providers_are_seen(tmp_path: Path) -> None:
     assert _of(findings, "metrics") == ["note"]
 
 
+SHOP = """
+import openai, or_instrument
+from opentelemetry.sdk.trace import TracerProvider
+or_instrument.instrument(clients=["openai"], tracer_provider=TracerProvider())
+here = openai.OpenAI(api_key="k", base_url="https://openrouter.ai/api/v1")
+elsewhere = openai.AsyncOpenAI(api_key="k", base_url="https://proxy.example/v1")
+"""
+
+
+def test_what_the_application_has_done_is_told_from_a_try(tmp_path: Path) -> None:
+    """Who switched recording on, which clients are left out, and where its clients send; its module is found."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    env = environ(OR_INSTRUMENT_HOSTS="")
+    alone = _findings(env, code=0, cwd=tmp_path)
+    findings = _findings(env, "--import", "shop", code=1, cwd=tmp_path)
+    assert "doctor" in _told(alone, "patch")
+    assert "by the code" in _told(findings, "patch")
+    assert {finding["level"] for finding in alone if finding["subject"] == "client"} == {"ok"}
+    levels = dict(zip(_told(findings, "client").splitlines(), _of(findings, "client"), strict=True))
+    assert {level for told, level in levels.items() if told.startswith("openai ")} == {"ok"}
+    assert {level for told, level in levels.items() if not told.startswith("openai ")} == {"note"}
+    assert sorted(_of(findings, "hosts")) == ["ok", "problem"]
+    assert _of(findings, "spans") == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("library", "patch"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()"),
+    ],
+)
+def test_greenlets_are_found(library: str, patch: str, tmp_path: Path) -> None:
+    """Whether the application has patched its threads is told."""
+    pytest.importorskip(library)
+    (tmp_path / "shop.py").write_text(f"import sys\nsys.modules['trio'] = None\n{patch}\n")
+    assert "nothing is patched" in _told(_findings(environ(), code=0), library)
+    findings = _findings(environ(), "--import", "shop", code=0, cwd=tmp_path)
+    assert "threads are patched here" in _told(findings, library)
+
+
+def test_grpc_that_meets_http_is_told() -> None:
+    """The distribution speaks gRPC where no protocol is set, and a server of HTTP does not understand it."""
+    pytest.importorskip("grpc")
+    with http_receiver() as receiver:
+        env = environ(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+        findings = _findings(env, "--timeout", "2", code=1)
+    remedies = [finding["remedy"] for finding in findings if finding["subject"] == "otlp"]
+    assert all("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in remedy for remedy in remedies)
+
+
+def test_the_distributions_protocol_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the endpoint is HTTP's and no protocol is set; a protocol that is set is nobody's default."""
+    monkeypatch.setattr(checkup, "version_of", lambda _name: "0.66b2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    assert [finding.remedy for finding in checkup.distribution()] == ["OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    assert list(checkup.distribution()) == []
+
+
 def test_a_module_that_fails_is_a_problem(tmp_path: Path) -> None:
     """An application that cannot be imported is told, not a traceback."""
     (tmp_path / "shop.py").write_text("1 / 0\n")
@@ -151,8 +217,8 @@ def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
 
 def test_a_package_whose_calls_stay_unseen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a package is installed that sends from another process, the doctor says that its calls are not seen."""
-    theirs = checkup._version
-    monkeypatch.setattr(checkup, "_version", lambda name: "0.2" if name == "claude-agent-sdk" else theirs(name))
-    (finding,) = [found for found in checkup.versions() if found.subject == "claude-agent-sdk"]
-    assert finding.level == checkup.NOTE
+    theirs = seen.version_of
+    monkeypatch.setattr(seen, "version_of", lambda name: "0.2" if name == "claude-agent-sdk" else theirs(name))
+    (finding,) = [found for found in seen.clients() if found.subject == "claude-agent-sdk"]
+    assert finding.level == "note"
     assert "not seen" in finding.found

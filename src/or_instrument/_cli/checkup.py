@@ -6,29 +6,24 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib import import_module, metadata
 from pathlib import Path
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final
 
 from opentelemetry import metrics, trace
 
-from or_instrument._clients.openai_sdk import SUPPORTED
+from or_instrument._cli.finding import NOTE, OK, PROBLEM, Finding, version_of
+from or_instrument._cli.seen import settings
 from or_instrument._extras import MissingExtra
-from or_instrument._instrument import instrument, is_instrumented
-from or_instrument._openrouter.hosts import Hosts
+from or_instrument._instrument import installed
 from or_instrument._options import ENABLED
-from or_instrument._settings import enabled, explain, resolve
-
-OK: Final = "ok"
-NOTE: Final = "note"
-PROBLEM: Final = "problem"
+from or_instrument._settings import enabled, explain
 
 _PREFIX: Final = "OR_INSTRUMENT_"
 _HOOK: Final = "or_instrument_startup.pth"
 _PACKAGES: Final = ("or-instrument", "openai", "wrapt", "opentelemetry-api", "opentelemetry-sdk")
-_UNSEEN: Final = ("claude-agent-sdk",)
-"""It runs the Claude CLI, another process."""
+_ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP{signal}_ENDPOINT" for signal in ("", "_TRACES", "_METRICS"))
+_HTTP_PORT: Final = 4318
+_DISTRIBUTION: Final = "opentelemetry-distro"
 _OTHERS: Final = (
     "opentelemetry-instrumentation-genai-openai",
     "opentelemetry-instrumentation-openai-v2",
@@ -38,30 +33,16 @@ _OTHERS: Final = (
 )
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at."""
-
-    level: str
-    """`ok`, `note` (works, but perhaps not as meant) or `problem` (something is not recorded)."""
-    subject: str
-    found: str
-    remedy: str = ""
-
-
 def versions() -> Iterator[Finding]:
     """Say what is installed."""
     for package in _PACKAGES:
-        version = _version(package)
+        version = version_of(package)
         if version is None:
             yield Finding(PROBLEM, package, "not installed", f"pip install {package}")
         else:
             yield Finding(OK, package, version)
-    for package in _UNSEEN:
-        if version := _version(package):
-            found = f"{version} is installed; it sends its calls from another process, where they are not seen"
-            yield Finding(NOTE, package, found, "take their cost from OpenRouter's activity page")
     for package in _OTHERS:
-        if version := _version(package):
+        if version := version_of(package):
             yield Finding(
                 NOTE,
                 package,
@@ -104,27 +85,11 @@ def start_up() -> Iterator[Finding]:
         yield Finding(NOTE, "start-up hook", f"{ENABLED} is not set: the code must call instrument()")
 
 
-def patch() -> Iterator[Finding]:
-    """Say whether the SDK can be patched: try it in this process."""
-    if enabled(os.environ) is False:
-        return
-    try:
-        openai = import_module("openai")
-    except ImportError as exc:
-        yield Finding(PROBLEM, "patch", f"openai cannot be imported: {exc}", f"pip install '{SUPPORTED}'")
-        return
-    instrument()
-    for name in ("OpenAI", "AsyncOpenAI"):
-        if is_instrumented() and "request" in vars(getattr(openai, name)):
-            yield Finding(OK, "patch", f"{name}.request is recorded")
-        else:
-            yield Finding(PROBLEM, "patch", f"{name}.request is not recorded", f"pip install '{SUPPORTED}'")
-
-
 def providers() -> Iterator[Finding]:
     """Say whether telemetry goes anywhere from here."""
-    exporter = resolve({}, os.environ).exporter
-    found = (("spans", trace.get_tracer_provider()), ("metrics", metrics.get_meter_provider()))
+    exporter, ours = settings().exporter, installed()
+    given = (None, None) if ours is None else ours.options[1:3]
+    found = (("spans", given[0] or trace.get_tracer_provider()), ("metrics", given[1] or metrics.get_meter_provider()))
     for signal, provider in found:
         kind = f"{type(provider).__module__.partition('._')[0]}.{type(provider).__qualname__}"
         if hasattr(provider, "force_flush"):
@@ -142,7 +107,7 @@ def providers() -> Iterator[Finding]:
 
 def endpoint(timeout_s: float) -> Iterator[Finding]:
     """Say whether the OTLP endpoint takes spans and metrics, where it is used."""
-    if resolve({}, os.environ).exporter != "otlp":
+    if settings().exporter != "otlp" and not any(os.environ.get(variable, "").strip() for variable in _ENDPOINTS):
         return
     from or_instrument._cli.probe import send_no_metrics, send_test_span  # noqa: PLC0415 - need the exporter
 
@@ -161,31 +126,40 @@ def endpoint(timeout_s: float) -> Iterator[Finding]:
             yield Finding(PROBLEM, "otlp", found, _remedy(signal, sent.reason))
 
 
+def distribution() -> Iterator[Finding]:
+    """Say where `opentelemetry-instrument` would speak gRPC to an endpoint of HTTP: without a word it takes gRPC."""
+    protocols = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+    if version_of(_DISTRIBUTION) is None or any(os.environ.get(variable, "").strip() for variable in protocols):
+        return
+    for variable in _ENDPOINTS:
+        if f":{_HTTP_PORT}" in (endpoint := os.environ.get(variable, "")):
+            found = (
+                f"opentelemetry-instrument speaks gRPC where no protocol is set; {variable}={endpoint} is HTTP's port"
+            )
+            yield Finding(NOTE, "otlp", found, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+
+
+def greenlets() -> Iterator[Finding]:
+    """Say whether gevent or eventlet is installed, and has patched this process."""
+    patches = {
+        "gevent": ("monkey", "is_module_patched", "threading"),
+        "eventlet": ("patcher", "is_monkey_patched", "thread"),
+    }
+    for library, (module, name, threads) in patches.items():
+        if version := version_of(library):
+            asked = getattr(sys.modules.get(f"{library}.{module}"), name, None)
+            patched = "threads are patched here" if asked is not None and asked(threads) else "nothing is patched here"
+            yield Finding(OK, library, f"{version} is installed; {patched}. It may patch before us or after")
+    if version_of("gevent") and version_of(_DISTRIBUTION):
+        found = "its gunicorn worker is not to be run by opentelemetry-instrument: a request may never be answered"
+        yield Finding(NOTE, "gevent", found, "OR_INSTRUMENT_ENABLED=true OR_INSTRUMENT_EXPORTER=otlp instead")
+
+
 def _remedy(signal: str, reason: str) -> str:
     if reason == "connection refused":
         return "nobody listens there: start the collector, or check OTEL_EXPORTER_OTLP_ENDPOINT"
     if "404" in reason or "405" in reason or "Not Found" in reason:
         return f"the server has no such path: OTEL_{signal}_EXPORTER=none where it takes no {signal.lower()}"
+    if "HTTP/2" in reason:
+        return "HTTP is spoken there, not gRPC: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
     return "check OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (4318 is http/protobuf, 4317 grpc) and _HEADERS"
-
-
-def recorded_host() -> Iterator[Finding]:
-    """Say whether the host that the environment sends the SDK to is one that is recorded."""
-    base_url = os.environ.get("OPENAI_BASE_URL", "").strip()
-    if not base_url:
-        return
-    host, hosts = urlsplit(base_url).hostname or base_url, resolve({}, os.environ).hosts
-    if "*" in hosts or Hosts(hosts).named("https", host, None) is not None:
-        yield Finding(OK, "hosts", f"OPENAI_BASE_URL: calls to {host} are recorded")
-    else:
-        found = f"OPENAI_BASE_URL: calls to {host} are not recorded"
-        yield Finding(
-            PROBLEM, "hosts", found, f"OR_INSTRUMENT_HOSTS={','.join((*hosts, host))} if it is a proxy of yours"
-        )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import chain
+from pathlib import Path
+from typing import Final
 
-from or_instrument._cli import checkup
-from or_instrument._cli.checkup import PROBLEM, Finding
+from or_instrument._cli import checkup, seen
+from or_instrument._cli.finding import OK, PROBLEM, Finding
+
+_LONGEST_S: Final = 3600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: seconds, more than 0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: seconds, more than 0, {_LONGEST_S} at most")
     return seconds
 
 
@@ -59,10 +66,12 @@ def examine(timeout_s: float = 5.0) -> Iterator[Finding]:
     return chain(
         checkup.versions(),
         checkup.switches(),
-        checkup.recorded_host(),
         checkup.start_up(),
-        checkup.patch(),
+        seen.clients(),
+        seen.hosts(),
+        checkup.greenlets(),
         checkup.providers(),
+        checkup.distribution(),
         checkup.endpoint(timeout_s),
     )
 
@@ -78,10 +87,12 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _imported(modules: Sequence[str]) -> Iterator[Finding]:
+    if modules:
+        sys.path.insert(0, str(Path.cwd()))  # where the application's server finds its modules too
     for module in modules:
         try:
             import_module(module)
         except Exception as exc:  # noqa: BLE001 - the application's module may raise anything
             yield Finding(PROBLEM, module, f"cannot be imported: {type(exc).__name__}: {exc}", "run it where it can")
         else:
-            yield Finding(checkup.OK, module, "imported")
+            yield Finding(OK, module, "imported")
