@@ -43,6 +43,7 @@ class Step(NamedTuple):
     model: str
     answer: Answer
     stream: bool = False
+    session: str | None = None
 
 
 ROUND = (
@@ -50,7 +51,14 @@ ROUND = (
     Step("acme", MINI, Answer(provider="Azure", prompt_tokens=390, completion_tokens=70, delay_s=0.03)),
     Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1200, completion_tokens=300, byok=True)),
     Step("acme", SONNET, Answer(provider="Anthropic", prompt_tokens=1100, completion_tokens=250)),
-    Step("umbrella", SONNET, Answer(provider="Amazon Bedrock", prompt_tokens=2500, cached_tokens=2400, cost="0.00129")),
+    Step(
+        "umbrella",
+        SONNET,
+        Answer(provider="Amazon Bedrock", prompt_tokens=2500, cached_tokens=2400, cost="0.00129"),
+        session="recipes",
+    ),
+    # The same conversation goes on at another provider, which has no cache of it.
+    Step("umbrella", SONNET, Answer(provider="Anthropic", prompt_tokens=2600, completion_tokens=60), session="recipes"),
     Step("umbrella", FLASH, Answer(provider="Google", prompt_tokens=60, pause_s=0.01), stream=True),
     Step("umbrella", FLASH, errors.rate_limit(2)),
     Step("umbrella", FLASH, Answer(provider="Google", prompt_tokens=60, omit_usage=True)),
@@ -62,7 +70,10 @@ def make_round(client: openai.OpenAI, fake: FakeOpenRouter) -> None:
         fake.script(step.answer)
         messages = [{"role": "user", "content": "What shall I cook?"}]
         with or_instrument.attributes(tenant=step.tenant), suppress(openai.APIStatusError):
-            answer = client.chat.completions.create(model=step.model, messages=messages, stream=step.stream)
+            options = {"session_id": step.session} if step.session else None
+            answer = client.chat.completions.create(
+                model=step.model, messages=messages, stream=step.stream, extra_body=options
+            )
             if step.stream:
                 for _chunk in answer:
                     pass

@@ -157,14 +157,21 @@ def efficiency() -> list[Builder[models.Panel]]:
             query(q.grown(q.TOKENS, BAR, "gen_ai_token_type"), "{{gen_ai_token_type}}"),
             unit=PLAIN,
             decimals=0,
-        ),
+        ).span(8),
         points(
             "Prompt cache",
             "The part of the input tokens that was read from a cache.",
             query(q.cache_hit_share(BAR), "cache hits"),
             unit=SHARE,
             decimals=1,
-        ),
+        ).span(8),
+        bars(
+            "Provider switches",
+            "Calls whose session went to another provider, this one, and lost its prompt cache.",
+            query(q.provider_switches(BAR), "{{openrouter_provider_name}}"),
+            unit=PLAIN,
+            decimals=0,
+        ).span(8),
     ]
 
 

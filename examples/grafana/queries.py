@@ -13,6 +13,7 @@ FIRST_CHUNK = "gen_ai_client_operation_time_to_first_chunk_seconds_sum"
 TOKENS = "gen_ai_client_token_usage_sum"
 CACHED = "openrouter_usage_cache_read_tokens_total"
 MISSING = "openrouter_usage_missing_total"
+SWITCHES = "openrouter_session_provider_switches_total"
 BUDGET_LEFT = "openrouter_account_budget_remaining_USD"
 CREDITS_LEFT = "openrouter_account_limit_remaining_USD"
 UNATTRIBUTED = "openrouter_account_unattributed_USD"
@@ -109,6 +110,12 @@ def unknown(window: str) -> str:
 def unattributed() -> str:
     """Return the USD that no recorded call explains of what a key was charged, which services may share."""
     return f'max by (job) ({UNATTRIBUTED}{{job=~"$job"}})'
+
+
+def provider_switches(window: str) -> str:
+    """Return how many calls lost the prompt cache of their session to another provider, by the one that answered."""
+    by = "openrouter_provider_name"
+    return or_zero(grown(SWITCHES, window, by), grown(CALLS, window, by, only=f'{by}!=""'))
 
 
 def credits_left() -> str:

@@ -37,20 +37,35 @@ if not (PROGRAMS / "otelcol" / "otelcol").exists():
 SERVICE: Final = "shop"
 WINDOW: Final = "10m"
 SUM: Final = "sum(gen_ai_usage_cost_USD_sum)"
+ANCHORED: Final = "created-timestamp-zero-ingestion,promql-extended-range-selectors"
+"""The features of Prometheus with which docs/costs.md has a short form."""
 traffic = example("traffic.py")
 
 
 class Books:
-    """What was made: our records of all calls, over all processes of the service."""
+    """What was made: our records of all calls, over all processes of the service, and the ledger that they share."""
 
-    def __init__(self, fake: FakeOpenRouter) -> None:
+    def __init__(self, fake: FakeOpenRouter, ledger: Path) -> None:
         self.fake = fake
+        self.ledger = ledger
         self.calls: list[or_instrument.Call] = []
+        self.rounds = 0
 
     @property
     def spend(self) -> Decimal:
         """USD, of the calls whose cost was told."""
         return sum((call.usage.spend_exact or Decimal(0) for call in self.calls if call.usage), Decimal(0))
+
+    @property
+    def unattributed(self) -> float:
+        """USD that the key was charged and that no call told."""
+        told = (Decimal(str(call.usage.cost)) for call in self.calls if call.usage and call.usage.cost is not None)
+        return float(self.fake.charged_usd - sum(told, Decimal(0)))
+
+    def make_round(self, client: openai.OpenAI) -> None:
+        """Make the calls of examples/traffic.py once."""
+        traffic.make_round(client, self.fake)
+        self.rounds += 1
 
 
 @contextmanager
@@ -66,10 +81,17 @@ def process(chain: Chain, books: Books) -> Iterator[openai.OpenAI]:
         tracer_provider=tracers,
         meter_provider=meters,
         sinks=[books.calls.append],
-        metric_attributes=["tenant"],
+        metric_attributes=traffic.LABELS,
+        ledger=str(books.ledger),
     )
-    with openai.OpenAI(api_key="sk-or-test", base_url=books.fake.base_url, max_retries=0) as client:
+    with (
+        openai.OpenAI(api_key="sk-or-test", base_url=books.fake.base_url, max_retries=0) as client,
+        or_instrument.observe_account(client, every_s=3600, meter_provider=meters) as account,
+    ):
         yield client
+        or_instrument.flush()
+        account.refresh()
+        meters.force_flush()
     or_instrument.uninstrument()
     tracers.shutdown()
     meters.shutdown()
@@ -97,8 +119,19 @@ def check_panels(chain: Chain, books: Books) -> None:
         assert sum(shown[title].values()) == spend, title
     for title in ("Spend by $by", "Own key (BYOK) or not", "By serving provider", "By service, model and provider"):
         assert sum(shown[title].values()) == spend, title
+    for title in ("By client", "By service tier"):
+        assert sum(shown[title].values()) == spend, title
+    assert sum(shown["Own key bypassed"].values()) == pytest.approx(bypassed(books), rel=1e-9)
+    assert sum(shown["Provider switches"].values()) == books.rounds
     assert sum(shown["Calls"].values()) == len(books.calls)
     assert list(shown["Data"].values()) == [1]
+
+
+def bypassed(books: Books) -> float:
+    """Return the USD billed to credits by providers that were billed to the user's own key too."""
+    used = [(call.usage, call.reply.provider) for call in books.calls if call.usage and call.usage.spend is not None]
+    own = {provider for usage, provider in used if usage.is_byok}
+    return sum(usage.spend or 0 for usage, provider in used if provider in own and not usage.is_byok)
 
 
 def arrived(chain: Chain, books: Books) -> None:
@@ -115,10 +148,10 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 @pytest.fixture(scope="module")
-def books() -> Iterator[Books]:
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
     """Return the books of a running fake service."""
     with FakeOpenRouter(prices=traffic.PRICES) as fake:
-        yield Books(fake)
+        yield Books(fake, tmp_path_factory.mktemp("ledger") / "calls.db")
 
 
 def test_the_dashboard_is_right_in_every_shape_of_traffic(chain: Chain, books: Books) -> None:
@@ -129,13 +162,15 @@ def test_the_dashboard_is_right_in_every_shape_of_traffic(chain: Chain, books: B
         arrived(chain, books)
         check_panels(chain, books)
         for _ in range(3):
-            traffic.make_round(client, books.fake)
+            books.make_round(client)
         arrived(chain, books)
         check_panels(chain, books)
     with process(chain, books) as client:
-        traffic.make_round(client, books.fake)
+        books.make_round(client)
     arrived(chain, books)
     check_panels(chain, books)
+    left_over = dict(panels())["Unattributed"]
+    wait_until(lambda: list(chain.prometheus.query(left_over).values()) == [pytest.approx(books.unattributed)])
     check_jaeger(chain, books)
 
 
@@ -155,7 +190,7 @@ def check_jaeger(chain: Chain, books: Books) -> None:
 def test_sampling_keeps_every_error_and_every_dear_call(tmp_path: Path) -> None:
     """With five traces in a hundred kept, no failed call and none from five cents up is lost; metrics are complete."""
     with running(PROGRAMS, tmp_path, keep_percent=5) as chain, FakeOpenRouter() as fake:
-        books = Books(fake)
+        books = Books(fake, tmp_path / "calls.db")
         asked: Any = {"model": "a/model", "messages": [{"role": "user", "content": "?"}]}
         with process(chain, books) as client:
             for number in range(100):
@@ -170,6 +205,37 @@ def test_sampling_keeps_every_error_and_every_dear_call(tmp_path: Path) -> None:
         wait_until(lambda: len(chain.spans(SERVICE, **{"openrouter.usage.spend": "0.05"})) == 10)
         assert len(chain.spans(SERVICE)) < 60
         assert sum(chain.prometheus.query(SUM).values()) == pytest.approx(float(books.spend), rel=1e-9)
+
+
+def test_the_short_form_is_exact_too(tmp_path: Path) -> None:
+    """`increase(... anchored)` equals the books from the first call on, also after a restart; plain does not."""
+    increase = "sum(increase(gen_ai_usage_cost_USD_sum[10m]{}))"
+    with running(PROGRAMS, tmp_path, features=ANCHORED) as chain, FakeOpenRouter(prices=traffic.PRICES) as fake:
+        books = Books(fake, tmp_path / "calls.db")
+
+        def check() -> None:
+            arrived(chain, books)
+            (anchored,) = chain.prometheus.query(increase.format(" anchored")).values()
+            plain = sum(chain.prometheus.query(increase.format("")).values())
+            assert anchored == pytest.approx(float(books.spend), rel=1e-9)
+            assert plain != pytest.approx(float(books.spend), rel=1e-3)
+
+        for _ in range(2):
+            with process(chain, books) as client:
+                books.make_round(client)
+                check()
+                books.make_round(client)
+                check()
+
+
+@pytest.mark.parametrize("names", ["NoUTF8EscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes", "NoTranslation"])
+def test_the_data_panel_tells_other_names(tmp_path: Path, names: str) -> None:
+    """With each other way of making names it says so, instead of "no metrics"."""
+    with running(PROGRAMS, tmp_path, names=names) as chain, FakeOpenRouter() as fake:
+        with process(chain, Books(fake, tmp_path / "calls.db")) as client:
+            client.chat.completions.create(model=traffic.MINI, messages=[{"role": "user", "content": "?"}])
+        data = dict(panels())["Data"]
+        wait_until(lambda: list(chain.prometheus.query(data).values()) == [2], patience_s=60)
 
 
 def test_the_fleet_configuration_is_valid() -> None:

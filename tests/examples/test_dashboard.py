@@ -256,6 +256,15 @@ def bypassed(world: World) -> dict[Labels, float]:
     }
 
 
+def switched(world: World) -> dict[Labels, float]:
+    """Return how many calls each provider took over from another whose prompt cache was lost; 0 where it took none."""
+    lost: dict[Labels, float] = defaultdict(float)
+    for call in world.calls:
+        if call.reply.provider:
+            lost[by(SERVED_BY)(call.reply.provider)] += bool(call.provider_switched)
+    return lost
+
+
 spent = of_all(lambda world: money(told(world)))
 EXPECTED: dict[tuple[str, str], Expected] = {
     ("Data", "A"): of_all(lambda _: 1),
@@ -288,6 +297,7 @@ EXPECTED: dict[tuple[str, str], Expected] = {
     ("Cost of 1,000 tokens", "A"): per_model(lambda e: 1000 * money(e) / tokens(e)),
     ("Tokens", "A"): tokens_by_type,
     ("Prompt cache", "A"): of_all(cache_share),
+    ("Provider switches", "A"): switched,
     ("Calls", "A"): of_all(lambda w: len(w.calls)),
     ("Calls that failed", "A"): part(lambda call: call.failure is not None),
     ("Calls of unknown cost", "A"): of_all(lambda w: sum(unknown(call) is not None for call in w.calls)),

@@ -30,13 +30,18 @@ class Chain(NamedTuple):
 
 
 @contextmanager
-def running(programs: Path, folder: Path, keep_percent: int = 100) -> Iterator[Chain]:
-    """Run all three until the block ends."""
+def running(
+    programs: Path, folder: Path, *, keep_percent: int = 100, features: str = "", names: str | None = None
+) -> Iterator[Chain]:
+    """Run all three until the block ends.
+
+    `features` are those of Prometheus that are off by default; `names` is how it makes its names of OpenTelemetry's.
+    """
     grpc, otlp, store = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         prometheus = Prometheus(free_port())
         jaeger = f"http://127.0.0.1:{free_port()}"
-        stack.enter_context(_prometheus(programs / "prometheus", folder, prometheus))
+        stack.enter_context(_prometheus(programs / "prometheus", folder, prometheus, features, names))
         stack.enter_context(_jaeger(programs / "jaeger", folder, jaeger, store))
         settings = {
             "receivers.otlp.protocols.grpc.endpoint": f"127.0.0.1:{grpc}",
@@ -61,15 +66,17 @@ def validate(programs: Path, *configs: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _prometheus(program: Path, folder: Path, prometheus: Prometheus) -> Any:
+def _prometheus(program: Path, folder: Path, prometheus: Prometheus, features: str, names: str | None) -> Any:
     made = _made(folder / "prometheus")
-    (made / "prometheus.yml").write_text("{}")
+    config = {"otlp": {"translation_strategy": names}} if names else {}
+    (made / "prometheus.yml").write_text(json.dumps(config))
     command = [
         program,
         f"--config.file={made / 'prometheus.yml'}",
         f"--storage.tsdb.path={made / 'data'}",
         f"--web.listen-address={prometheus.url.removeprefix('http://')}",
         "--web.enable-otlp-receiver",
+        f"--enable-feature={features}",
     ]
     return served(command, f"{prometheus.url}/-/ready", made)
 
