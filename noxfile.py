@@ -274,5 +274,6 @@ def backends(session: nox.Session, server: str) -> None:
 @nox.session(python="3.13")
 def coexist(session: nox.Session) -> None:
     """Other instrumentations of the same SDK, installed for real, in both orders."""
-    session.install(".", *_BASE, *_group("coexist"))
-    session.run("pytest", "-q", "tests/telemetry/test_coexist.py", *session.posargs)
+    session.install(".", *_BASE, "pytest-xdist", *_group("coexist"))
+    two = ("-n", "2", "--dist", "loadgroup")
+    session.run("pytest", "-q", *two, "tests/telemetry/test_coexist.py", *session.posargs)

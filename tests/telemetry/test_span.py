@@ -144,7 +144,7 @@ def test_the_spend_stands_under_the_chosen_aliases_too() -> None:
 
 
 def test_the_spend_comes_first() -> None:
-    """Jaeger's page of a call shows the first of its attributes and cuts off the rest."""
+    """Pages that keep the order show the first of a call's attributes and cut off the rest."""
     attributes = Recorder("operation.cost").attributes(Reply(id="gen-1", model="m", usage=USAGE))
     assert list(attributes)[:3] == ["openrouter.usage.spend", "gen_ai.usage.cost", "operation.cost"]
 

@@ -164,7 +164,7 @@ def describe(failure: Failure) -> str:
 
 def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, AttributeValue]:
     usage = reply.usage
-    # First of all, since Jaeger shows the first few.
+    # First of all, for pages that show the first few.
     spend = None if usage is None else usage.spend
     attributes: dict[str, AttributeValue] = {} if spend is None else dict.fromkeys(spend_names, spend)
     for name, value in zip(names.REPLY_ATTRIBUTES, reply, strict=False):
