@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import socket
 import time
 from contextlib import suppress
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import openai
 from opentelemetry import metrics, trace
@@ -79,6 +81,16 @@ def make_round(client: openai.OpenAI, fake: FakeOpenRouter) -> None:
                     pass
 
 
+def need_collector() -> None:
+    """End where nobody listens, instead of trying again and again."""
+    url = urlsplit(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318")
+    try:
+        socket.create_connection((url.hostname, url.port or 80), timeout=3).close()
+    except OSError as error:
+        start = "docker compose -f examples/compose.yaml up -d, or set OTEL_EXPORTER_OTLP_ENDPOINT"
+        raise SystemExit(f"no collector at {url.geturl()} ({error}): {start}") from None
+
+
 def send_otlp() -> None:
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -86,6 +98,7 @@ def send_otlp() -> None:
     except ImportError:
         raise SystemExit("OTLP needs its exporter: pip install '.[otlp]'") from None
 
+    need_collector()
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(tracers)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI, Request
@@ -70,7 +72,18 @@ def set_up_telemetry() -> None:
     metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
 
 
+def need_collector() -> None:
+    """End where nobody listens, instead of trying again and again."""
+    url = urlsplit(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318")
+    try:
+        socket.create_connection((url.hostname, url.port or 80), timeout=3).close()
+    except OSError as error:
+        start = "docker compose -f examples/compose.yaml up -d, or set OTEL_EXPORTER_OTLP_ENDPOINT"
+        raise SystemExit(f"no collector at {url.geturl()} ({error}): {start}") from None
+
+
 async def main() -> None:
+    need_collector()
     set_up_telemetry()
     or_instrument.instrument(hosts=["127.0.0.1"])
     FastAPIInstrumentor.instrument_app(app)
@@ -83,7 +96,7 @@ async def main() -> None:
                 answer = await visitor.get("/recipe", params={"dish": dish})
                 print(f"{dish}: ${answer.json()['cost_usd']}")
     or_instrument.flush()
-    print(f"See them at {JAEGER}/search?service=shop (nothing there? docker compose -f examples/compose.yaml up -d)")
+    print(f"See them at {JAEGER}/search?service=shop")
 
 
 if __name__ == "__main__":

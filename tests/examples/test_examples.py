@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from prometheus_server import EXAMPLES
+from prometheus_server import EXAMPLES, free_port
 
 NEEDS = {
     "every_client.py": ("anthropic", "openrouter", "requests"),
@@ -137,6 +137,17 @@ def test_cost_of_a_broken_off_stream_is_recovered() -> None:
 
     assert "closed, cost pending" in printed
     assert looked_up == charged > 0
+
+
+def test_where_nobody_listens_traffic_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not try for ever; the exit code is 1."""
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    done = run_anyhow("traffic.py")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"no collector at {url}" in done.stderr
 
 
 def test_port_in_use_is_said_clearly() -> None:
