@@ -49,6 +49,7 @@ FRAMEWORKS = {
         "aisuite": "aisuite",
         "anthropic": "anthropic",
         "autogen_agentchat": "autogen-agentchat autogen-ext[openai]",
+        "dspy": "dspy>=3.4 litellm",
         "haystack_integrations.components.generators.openrouter": "openrouter-haystack",
         "langchain_openai": "langchain-openai",
         "litellm": "litellm aiohttp",

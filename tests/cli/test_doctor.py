@@ -215,10 +215,12 @@ def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
     assert "problem  start-up hook: it has not run" in done.stdout
 
 
-def test_a_package_whose_calls_stay_unseen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a package is installed that sends from another process, the doctor says that its calls are not seen."""
+@pytest.mark.parametrize(("package", "remedy"), [("claude-agent-sdk", "activity page"), ("dspy", 'engine="litellm"')])
+def test_a_package_whose_calls_stay_unseen_is_named(monkeypatch: pytest.MonkeyPatch, package: str, remedy: str) -> None:
+    """Where a package sends by no library that is patched, the doctor says so, and what to do."""
     theirs = seen.version_of
-    monkeypatch.setattr(seen, "version_of", lambda name: "0.2" if name == "claude-agent-sdk" else theirs(name))
-    (finding,) = [found for found in seen.clients() if found.subject == "claude-agent-sdk"]
+    monkeypatch.setattr(seen, "version_of", lambda name: "0.2" if name == package else theirs(name))
+    (finding,) = [found for found in seen.clients() if found.subject == package]
     assert finding.level == "note"
     assert "not seen" in finding.found
+    assert remedy in finding.remedy

@@ -152,6 +152,23 @@ async def litellm_async_responses(fake: FakeOpenRouter) -> Any:
     return told.output_text
 
 
+def _dspy(fake: FakeOpenRouter) -> Any:
+    from dspy import LM
+
+    # The engine that it takes by itself sends over sockets of its own.
+    return LM(f"openrouter/{MODEL}", api_base=fake.base_url, api_key=KEY, cache=False, engine="litellm")
+
+
+@DRIVES.of("dspy")
+def dspy(fake: FakeOpenRouter) -> Any:
+    return _dspy(fake)(ASKED)
+
+
+@DRIVES.of("dspy")
+async def dspy_async(fake: FakeOpenRouter) -> Any:
+    return await _dspy(fake).acall(ASKED)
+
+
 def _anthropic(fake: FakeOpenRouter) -> dict[str, Any]:
     return {"base_url": fake.base_url.removesuffix("/v1"), "api_key": KEY}
 

@@ -39,8 +39,11 @@ _LIBRARIES: Final = (
     Library("requests", "requests", (("Session", "send"),)),
     Library("aiohttp", "aiohttp", (("ClientSession", "_request"),)),
 )
-_ELSEWHERE: Final = ("claude-agent-sdk",)
-"""It runs the Claude CLI, another process."""
+_ELSEWHERE: Final = {
+    "claude-agent-sdk": ("from another process", "take their cost from OpenRouter's activity page"),
+    "dspy": ("over sockets of its own, from 3.4 on", 'choose its other engine: dspy.LM(..., engine="litellm")'),
+}
+"""Packages whose calls pass none of these: how they send, and what to do."""
 
 
 def clients() -> Iterator[Finding]:
@@ -53,10 +56,10 @@ def clients() -> Iterator[Finding]:
     if not is_instrumented():
         instrument()
     yield from (broken.get(library) or _seen(library) for library in libraries)
-    for package in _ELSEWHERE:
+    for package, (how, remedy) in _ELSEWHERE.items():
         if version := version_of(package):
-            found = f"{version} is installed; it sends its calls from another process, where they are not seen"
-            yield Finding(NOTE, package, found, "take their cost from OpenRouter's activity page")
+            found = f"{version} is installed; it sends its calls {how}, where they are not seen"
+            yield Finding(NOTE, package, found, remedy)
 
 
 def hosts() -> Iterator[Finding]:
