@@ -259,7 +259,8 @@ def chain(session: nox.Session) -> None:
     with session.chdir(folder):
         go("run", COLLECTOR_BUILDER, f"--config={parts}")
     programs = {"OR_INSTRUMENT_TESTS_PROGRAMS": f"{folder}"}
-    session.run("pytest", "-q", "-n", "0", "tests/backends/test_chain.py", *session.posargs, env=programs)
+    tests = [f"tests/backends/test_{name}.py" for name in ("chain", "workers")]
+    session.run("pytest", "-q", "-n", "0", *tests, *session.posargs, env=programs)
 
 
 @nox.session(python="3.12")
