@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 
 from or_instrument._openrouter import hosts as _hosts
-from or_instrument._openrouter.hosts import Endpoint, Hosts
+from or_instrument._openrouter.hosts import Endpoint, Hosts, account_host
 
 
 class Address(NamedTuple):
@@ -143,3 +143,17 @@ def test_the_hosts_told_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     for number in range(20):
         hosts.endpoint(Address("https", f"{number}.example"))
     assert len(caplog.records) == 4
+
+
+@pytest.mark.parametrize(
+    ("host", "of"),
+    [
+        ("openrouter.ai", "openrouter.ai"),
+        ("eu.openrouter.ai", "openrouter.ai"),
+        ("evilopenrouter.ai", "evilopenrouter.ai"),
+        ("gateway.example", "gateway.example"),
+    ],
+)
+def test_an_account_is_one_in_every_region(host: str, of: str) -> None:
+    """A key is charged for calls to all of them."""
+    assert account_host(host) == of
