@@ -150,3 +150,11 @@ def test_nothing_of_the_users_is_lost(extra: dict[str, Any] | None) -> None:
     if made is not None:
         assert {**(extra or {}), "trace": 0} == {**made, "trace": 0}
         assert ((extra or {}).get("trace") or {}).items() <= made["trace"].items()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("body", "extra"), [({"trace": "theirs"}, None), ({"trace": {"trace_id": "t"}}, None), ({}, [1])]
+)
+def test_what_we_cannot_add_to_stays(body: dict[str, Any], extra: Any) -> None:
+    """A trace of the user's, and an extra body that is no object, are sent as they are."""
+    assert with_trace(body, extra, 1, 2) is None

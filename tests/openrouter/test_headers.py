@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from or_instrument._openrouter.headers import NO_HEADERS, Headers, read_headers
+from or_instrument._openrouter.headers import NO_HEADERS, Headers, api_key, read_headers
 
 
 def test_a_cached_answer_tells_its_age_and_its_lifetime() -> None:
@@ -28,3 +28,19 @@ def test_what_is_no_time_is_left_out(age: str) -> None:
 def test_a_response_without_a_cache_has_neither() -> None:
     """They are asked for only beside the status, which tells of a cache."""
     assert read_headers(429, {"x-openrouter-cache-age": "12"}) == NO_HEADERS._replace(status_code=429)
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"authorization": "Bearer sk-1"}, "sk-1"),
+        ({"authorization": "bearer  sk-1 "}, "sk-1"),
+        ({"authorization": "Basic abc", "x-api-key": "sk-2"}, "sk-2"),
+        ({"authorization": "Bearer "}, None),
+        ({"x-api-key": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_key_is_in_either_header(headers: dict[str, str], key: str | None) -> None:
+    """The OpenAI SDK sends it as a bearer token, Anthropic's in a header of its own; nothing is no key."""
+    assert api_key(headers) == key

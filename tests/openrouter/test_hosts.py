@@ -157,3 +157,10 @@ def test_the_hosts_told_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 def test_an_account_is_one_in_every_region(host: str, of: str) -> None:
     """A key is charged for calls to all of them."""
     assert account_host(host) == of
+
+
+def test_a_host_is_named_by_its_parts() -> None:
+    """What only holds a configured name is found by the quick search, and is none of them all the same."""
+    assert DEFAULT.search("openrouter.ai.evil.com")
+    assert DEFAULT.named("https", "openrouter.ai.evil.com", None) is None
+    assert DEFAULT.named("http", "EU.openrouter.ai.", None) == Endpoint("eu.openrouter.ai", 80, "openrouter", True)

@@ -1,0 +1,170 @@
+"""Sends inside sends, and sends of the SDK's: which of them are calls, and that nothing of ours is in their way."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import json
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from in_memory import Telemetry
+
+import or_instrument
+from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
+
+requests = pytest.importorskip("requests")
+http: Any = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
+URL = "https://openrouter.ai/api/v1"
+HELLO: Any = {"model": "a/model", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def answer(library: Any, cost: float = 0.5, status: int = 200) -> Any:
+    """Return a response of a library, in memory."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": cost}
+    body = {"id": "gen-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [], "usage": usage}
+    return library.Response(status, json=body)
+
+
+def costs(telemetry: Telemetry) -> list[float | None]:
+    """Return the cost of each call, the least first."""
+    return sorted(call.usage.cost if call.usage and call.usage.cost else 0.0 for call in telemetry.settle().calls)
+
+
+def fail(_: Any) -> Any:
+    """Fail as a transport does."""
+    raise http.ConnectError("no route")
+
+
+def test_a_transport_that_asks_another_client_is_the_sdks_call(telemetry: Telemetry) -> None:
+    """What the transport of the SDK's client sends on through a client of its own, and answers with, counts once."""
+    inner = http.Client(transport=http.MockTransport(lambda _: answer(http)))
+
+    def send_on(request: Any) -> Any:
+        return inner.send(inner.build_request("POST", f"{URL}/chat/completions?via=proxy", content=request.content))
+
+    client = openai.OpenAI(base_url=URL, api_key="k", http_client=http.Client(transport=http.MockTransport(send_on)))
+    client.chat.completions.create(**HELLO)
+
+    assert costs(telemetry) == [0.5]
+
+
+def test_a_transport_that_asks_for_something_else_makes_a_call_of_its_own(telemetry: Telemetry) -> None:
+    """What it does not answer with is another call, and so is one that fails."""
+    inner = http.Client(transport=http.MockTransport(lambda _: answer(http, cost=0.25)))
+
+    failing = http.Client(transport=http.MockTransport(fail))
+
+    def ask_twice(_: Any) -> Any:
+        inner.post(f"{URL}/chat/completions", json={"model": "a/judge"})
+        with pytest.raises(http.ConnectError):
+            failing.post(f"{URL}/chat/completions", json={"model": "a/judge"})
+        return answer(http)
+
+    client = openai.OpenAI(base_url=URL, api_key="k", http_client=http.Client(transport=http.MockTransport(ask_twice)))
+    client.chat.completions.create(**HELLO)
+
+    assert costs(telemetry) == [0.0, 0.25, 0.5]
+    assert sorted(call.outcome for call in telemetry.calls) == ["complete", "complete", "error"]
+
+
+FAILS: Any = {"base_url": URL, "api_key": "k", "max_retries": 0}
+
+
+def test_the_sdks_own_send_may_fail(telemetry: Telemetry) -> None:
+    """What is raised below the SDK is one failed call of the SDK's, and no other."""
+    client = openai.OpenAI(**FAILS, http_client=http.Client(transport=http.MockTransport(fail)))
+    with pytest.raises(openai.APIConnectionError):
+        client.chat.completions.create(**HELLO)
+    assert [call.request.parameters["openrouter.client"] for call in telemetry.settle().calls] == ["openai"]
+
+
+@pytest.mark.anyio
+async def test_the_sdks_own_async_send_may_fail(telemetry: Telemetry) -> None:
+    """The same where it is async."""
+    client = openai.AsyncOpenAI(**FAILS, http_client=http.AsyncClient(transport=http.MockTransport(fail)))
+    with pytest.raises(openai.APIConnectionError):
+        await client.chat.completions.create(**HELLO)
+    assert [call.request.parameters["openrouter.client"] for call in telemetry.settle().calls] == ["openai"]
+
+
+@pytest.mark.parametrize("asked", ["no request", None])
+def test_what_the_library_refuses_it_refuses_in_its_own_words(telemetry: Telemetry, asked: Any) -> None:
+    """An argument that is no request is the library's to complain of."""
+    with httpx.Client() as client, pytest.raises((AttributeError, TypeError)) as without:
+        httpx.Client.send.__wrapped__(client, asked)  # type: ignore[attr-defined]
+    with httpx.Client() as client, pytest.raises(type(without.value), match=str(without.value)[:20]):
+        client.send(asked)
+    assert not telemetry.settle().calls
+
+
+def test_a_port_that_is_none_is_the_librarys_to_refuse(telemetry: Telemetry) -> None:
+    """Nothing can be recorded of a URL that leads nowhere."""
+    request = requests.Request("GET", f"{URL}/key").prepare()
+    request.url = "https://openrouter.ai:many/api/v1/key"
+    with requests.Session() as session, pytest.raises((requests.RequestException, ValueError)):
+        session.send(request)
+    assert not telemetry.settle().calls
+
+
+def test_a_wrapper_that_was_taken_off_does_nothing(telemetry: Telemetry) -> None:
+    """Who holds a method of ours from before `uninstrument()` calls the library's own."""
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        send = client.send
+        or_instrument.uninstrument()
+        assert send(client.build_request("POST", f"{URL}/chat/completions", json=HELLO)).status_code == 200
+    assert not telemetry.settle().calls
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b"{half", b'{"a":' * 100_000, "\u00fc".encode("latin-1"), b""])
+def test_a_body_that_is_no_object_is_recorded_without_what_it_asks(telemetry: Telemetry, content: bytes) -> None:
+    """What cannot be read of the request stays unknown; the bill is read from the answer."""
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        client.post(f"{URL}/chat/completions", content=content)
+    (call,) = telemetry.settle().calls
+    assert (call.request.model, call.usage and call.usage.cost) == (None, 0.5)
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_a_failure_of_ours_leaves_a_send_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that cannot be described, and a response that cannot be looked at, go through."""
+
+    def is_broken(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        for broken in ("or_instrument._clients.sending._object", "or_instrument._clients.httpx.body_of"):
+            with monkeypatch.context() as patch:
+                patch.setattr(broken, is_broken)
+                assert client.post(f"{URL}/chat/completions", json=HELLO).json()["id"] == "gen-1"
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_limit_that_is_spent_stops_a_send_before_it_is_sent(telemetry: Telemetry) -> None:
+    """The library's send is not called."""
+    sent: list[Any] = []
+
+    def note(request: Any) -> Any:
+        sent.append(json.loads(request.content))
+        return answer(httpx)
+
+    with httpx.Client(transport=httpx.MockTransport(note)) as client, or_instrument.track(limit_usd=0.1):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+        with pytest.raises(or_instrument.BudgetExceeded):
+            client.post(f"{URL}/chat/completions", json=HELLO)
+    assert len(sent) == len(telemetry.settle().calls) == 1
+
+
+def test_what_ends_in_another_context_leaves_that_alone() -> None:
+    """A coroutine may be destroyed in another context than it ran in: what is under way there stays."""
+    around, call = SDKCall(None), UnderWay()
+    here = contextvars.copy_context()
+    here.run(call.__enter__)
+    with around:
+        call.__exit__(None, None, None)
+        assert INNERMOST.get() is around
+    assert not call.is_running
