@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 import or_instrument
 from or_instrument._calls import shield as _shield
+from or_instrument._calls.live import open_calls
+from or_instrument._calls.reaper import Reaper
 from or_instrument.testing import FakeOpenRouter, errors
 
 HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
@@ -110,3 +114,41 @@ def test_with_nobody_to_tell_a_call_is_not_touched(
 
     assert ["usage" in request.json for request in fake.requests if isinstance(request.json, dict)] == [False, True]
     assert (cost.calls, cost.total_usd) == (1, fake.charged_usd / 2)
+
+
+def test_a_call_that_is_interrupted_before_it_is_sent_is_none(
+    instrumented: Callable[..., Any], client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that comes while its span is started is the user's, and nothing stays open."""
+
+    def interrupt(*_args: object, **_options: object) -> Any:
+        raise KeyboardInterrupt
+
+    telemetry = instrumented()
+    monkeypatch.setattr("or_instrument._telemetry.span.start_attributes", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.chat.completions.create(**HELLO)
+    monkeypatch.undo()
+    assert not telemetry.settle().calls
+    assert not open_calls()
+
+
+def test_a_call_that_is_one_by_its_answer_alone_needs_no_span(
+    instrumented: Callable[..., Any],
+) -> None:
+    """With spans and metrics off, a path that is not known is recorded by its cost all the same."""
+    answer = {"id": "gen-1", "usage": {"cost": 0.5}}
+    telemetry = instrumented(spans="off", metrics=False)
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))) as http:
+        http.post("https://openrouter.ai/api/v1/something/new", json={})
+    assert [call.spend for call in telemetry.settle().calls] == [0.5]
+
+
+def test_what_waits_for_the_reaper_is_known() -> None:
+    """So that an exit need not wait for nothing."""
+    reaper = Reaper()
+    assert not reaper.is_waited_for
+    reaper.defer(SimpleNamespace(settle=lambda: None))
+    assert reaper.is_waited_for
+    reaper.drain()
+    assert not reaper.is_waited_for

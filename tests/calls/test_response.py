@@ -13,6 +13,8 @@ import openai
 import pytest
 from in_memory import Telemetry
 
+import or_instrument
+from or_instrument._calls.ending import is_read_by_stream, reader_closing
 from or_instrument._clients import openai as _patch
 from or_instrument._clients import openai_sdk as _sdk
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -145,3 +147,82 @@ def test_a_wrapper_that_others_have_taken_off_is_gone() -> None:
         assert vars(openai.OpenAI)["request"] is theirs
     finally:
         del openai.OpenAI.request
+
+
+def test_a_stream_of_an_older_sdk_is_tapped(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one whose iterator cannot be replaced is handed on as it is."""
+    monkeypatch.setattr(_sdk, "closes_when_raising", lambda: False)
+    seen: list[Any] = []
+    monkeypatch.setattr(_sdk, "replace_iterator", lambda stream, _tapped: seen.append(stream))
+    or_instrument.instrument(hosts=["127.0.0.1"], spans="off", metrics=False, sinks=[lambda _call: None])
+    stream = client.chat.completions.create(**HELLO, stream=True)
+    assert len(seen) == 1
+    assert list(stream)
+
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_sdk, "replace_iterator", fail)
+    assert list(client.chat.completions.create(**HELLO, stream=True))
+
+
+@pytest.mark.parametrize("broken", ["reader_closing", "end_closed"])
+def test_a_failure_of_ours_at_a_close_leaves_it_alone(
+    broken: str, telemetry: Telemetry, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The response is closed, and the call is recorded, once, at the latest when it is dropped."""
+
+    def fail(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"or_instrument._calls.response.{broken}", fail)
+        stream = client.chat.completions.create(**HELLO, stream=True)
+        next(stream)
+        stream.close()
+        assert stream.response.is_closed
+    del stream
+    assert len(telemetry.settle().calls) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_failure_of_ours_in_a_stream_leaves_its_bytes_alone(
+    is_async: bool, telemetry: Telemetry, client: openai.OpenAI, aclient: openai.AsyncOpenAI, monkeypatch: Any
+) -> None:
+    """What cannot be read by us is the user's all the same."""
+
+    def fail(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("or_instrument._openrouter.stream.Events._take_block", fail)
+    if is_async:
+        stream = await aclient.chat.completions.create(**HELLO, stream=True)
+        chunks = [chunk async for chunk in stream]
+    else:
+        chunks = list(client.chat.completions.create(**HELLO, stream=True))
+    monkeypatch.undo()
+    assert chunks[-1].usage
+    assert [call.outcome for call in telemetry.settle().calls] == ["complete"]
+
+
+def test_a_failure_of_ours_where_a_stream_breaks_leaves_the_exception(
+    fake: FakeOpenRouter, telemetry: Telemetry, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is an error, whatever it was."""
+
+    def fail(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    fake.script(Answer(abort_after=1))
+    monkeypatch.setattr("or_instrument._calls.response.is_read_by_stream", fail)
+    with pytest.raises(Exception, match=r"\w") as caught:
+        list(client.chat.completions.create(**HELLO, stream=True))
+    assert not isinstance(caught.value, ZeroDivisionError)
+    assert [call.outcome for call in telemetry.settle().calls] == ["error"]
+
+
+def test_who_closes_is_looked_for_no_deeper_than_there_are_frames() -> None:
+    """A reader that is called by nobody, as by a thread's first function, is no stream of the SDK's."""
+    assert reader_closing(object(), None) is None
+    assert not is_read_by_stream(None)

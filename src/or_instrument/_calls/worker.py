@@ -99,7 +99,7 @@ class Once:
         # Popping the only element is atomic.
         try:
             return self._left.pop() if self._left else False
-        except IndexError:
+        except IndexError:  # pragma: no cover - another thread was first in this very moment
             return False
 
     def forget(self) -> None:

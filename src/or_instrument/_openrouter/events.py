@@ -15,7 +15,7 @@ from typing import Any, Final
 
 try:  # comes with the OpenAI SDK since 1.50 or so, and takes a third of the time
     from jiter import from_json as _loads
-except ImportError:
+except ImportError:  # pragma: no cover - another SDK
     _loads = json.loads
 
 LIMIT: Final = 64 * 1024
