@@ -66,7 +66,7 @@ def number(axes: Axes, panel: dict[str, Any], server: str) -> None:
 
 
 def graph(axes: Axes, panel: dict[str, Any], server: str) -> None:
-    bars = panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars"
+    bars = panel["fieldConfig"]["defaults"].get("custom", {}).get("drawStyle") == "bars"
     below: dict[float, float] = {}
     for target in panel["targets"]:
         for series in ask(server, target["expr"], over_time=True):
