@@ -151,6 +151,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
     """Return the books of a running fake service."""
     with FakeOpenRouter(prices=traffic.PRICES) as fake:
+        fake.key_limit_usd = 5
         yield Books(fake, tmp_path_factory.mktemp("ledger") / "calls.db")
 
 
@@ -171,6 +172,7 @@ def test_the_dashboard_is_right_in_every_shape_of_traffic(chain: Chain, books: B
     check_panels(chain, books)
     left_over = dict(panels())["Unattributed"]
     wait_until(lambda: list(chain.prometheus.query(left_over).values()) == [pytest.approx(books.unattributed)])
+    assert [title for title, query in panels() if not chain.prometheus.query(query)] == []
     check_jaeger(chain, books)
 
 
