@@ -47,7 +47,9 @@ def read_httpx(library: Any) -> Callable[..., None]:
                 client.post(at, json=body)
                 return
             with client.stream("POST", at, json=body) as response:
-                _read(response.iter_lines() if how != "raw" else response.iter_raw(), how)
+                # Held until the response is closed: a reader that is let go of before abandons it.
+                lines = response.iter_lines() if how != "raw" else response.iter_raw()
+                _read(lines, how)
 
     return ask
 
@@ -58,7 +60,8 @@ def read_requests(at: str, body: Any, how: str) -> None:
         requests.post(at, json=body, timeout=5)
         return
     with requests.post(at, json=body, stream=True, timeout=5) as response:
-        _read(response.iter_lines() if how != "raw" else response.raw.stream(64, decode_content=False), how)
+        lines = response.iter_lines() if how != "raw" else response.raw.stream(64, decode_content=False)
+        _read(lines, how)
 
 
 def _read(lines: Iterator[Any], how: str) -> None:
@@ -88,7 +91,8 @@ def aread_httpx(library: Any) -> Callable[..., Awaitable[None]]:
                 await client.post(at, json=body)
                 return
             async with client.stream("POST", at, json=body) as response:
-                async for _ in response.aiter_lines() if how != "raw" else response.aiter_raw():
+                lines = response.aiter_lines() if how != "raw" else response.aiter_raw()
+                async for _ in lines:
                     if how == "left":
                         break
 
@@ -285,8 +289,9 @@ def test_call_in_a_hook_of_the_sdk_is_one_of_its_own(fake: FakeOpenRouter, telem
             with httpx2.Client() as inner:
                 inner.post(url(fake), json={**BODY, "model": "b/model"})
 
+    library = httpx2 if issubclass(openai.DefaultHttpxClient, httpx2.Client) else httpx
     with (
-        httpx2.Client(event_hooks={"request": [hook]}) as http,
+        library.Client(event_hooks={"request": [hook]}) as http,
         openai.OpenAI(api_key="k", base_url=fake.base_url, http_client=http) as client,
     ):
         client.chat.completions.create(model="a/model", messages=[])
