@@ -69,6 +69,14 @@ FRAMEWORKS = {
 
 The bounds are there because a resolver would go back to a version that bears every other package.
 """
+SUITES = {
+    "httpx": (
+        "httpx[brotli,cli,http2,socks,zstd]==0.28.1",
+        "chardet==5.2.0 pytest==8.4.1 trio==0.31.0 trustme uvicorn==0.35.0",
+    ),
+    "requests": ("requests[socks]==2.34.2", "httpbin~=0.10.0 pytest-httpbin==2.1.0 pytest-mock trustme"),
+}
+"""The HTTP clients whose own tests are run, from their published sources, and what those need."""
 NO_TELEMETRY = {
     "ANONYMIZED_TELEMETRY": "false",
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -232,6 +240,36 @@ def frameworks(session: nox.Session, needs: str) -> None:
     session.install(".", *_BASE, *" ".join(packages.values()).split())
     expected = {"OR_INSTRUMENT_TESTS_FRAMEWORKS": " ".join(packages)}
     session.run("pytest", "-q", "tests/clients/test_frameworks.py", *session.posargs, env={**NO_TELEMETRY, **expected})
+
+
+@nox.session(python="3.12")
+@nox.parametrize("library", [nox.param(name, id=name) for name in SUITES])
+def suites(session: nox.Session, library: str) -> None:
+    """The own tests of httpx and of requests, without us and with every request of theirs watched: as many pass."""
+    package, needs = SUITES[library]
+    session.install("-e", ".", "pip", package, *needs.split())
+    folder = Path(session.create_tmp()).resolve()
+    source = package.partition("[")[0] + package.partition("]")[2]
+    session.run("pip", "download", "-q", "--no-deps", "--no-binary", library, "-d", f"{folder}", source)
+    (archive,) = folder.glob(f"{library}-*.tar.gz")
+    shutil.unpack_archive(archive, folder)
+    support = Path("tests/support").resolve()
+    passed: dict[str, set[str]] = {}
+
+    def run(how: str, *tests: str, codes: tuple[int, ...]) -> None:
+        file = folder / f"passed-{how}"
+        told = {"OR_INSTRUMENT_TESTS_SUITE": how, "OR_INSTRUMENT_TESTS_PASSED": f"{file}", "PYTHONPATH": f"{support}"}
+        options = ("-q", "--tb", "no", "-p", "suite_with_us", "-p", "no:cacheprovider")
+        session.run("pytest", *options, *tests, env=told, success_codes=codes)
+        passed.setdefault(how, set()).update(file.read_text().splitlines())
+
+    with session.chdir(folder / archive.name.removesuffix(".tar.gz")):
+        run("without", "tests", codes=(0, 1))  # some need the network
+        run("with", "tests", codes=(0, 1))
+        lost = passed["without"] - passed["with"]
+        if lost:
+            run("with", *sorted(lost), codes=(0,))  # once more, as some of theirs fail now and then
+        session.log(f"{library}: {len(passed['without'])} pass without us, {len(passed['with'])} with us")
 
 
 @nox.session

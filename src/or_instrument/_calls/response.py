@@ -28,9 +28,9 @@ from or_instrument._openrouter.failure import failure_of_exception
 T = TypeVar("T")
 _READABLE: Final = (None, "", "identity")
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
-_SYNC: Final = ("iter_bytes", "iter_raw", "close")
-_ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose")
 _COPIED: Final = "__getstate__"
+_SYNC: Final = ("iter_bytes", "iter_raw", "close", _COPIED)
+_ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose", _COPIED)
 
 
 def body_of(response: Any) -> bytes | None:
@@ -54,8 +54,7 @@ class ResponseHooks:
         held, stream = vars(response), response.stream
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
-        read = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._names = (*read, _COPIED)
+        self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
         self._theirs = {name: held[name] for name in self._names if name in held}
         self._originals = [getattr(response, name) for name in self._names]
         for name in self._names:
