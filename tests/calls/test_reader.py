@@ -267,3 +267,26 @@ def test_a_byte_order_mark_may_be_cut() -> None:
     """Before JSON as before events."""
     body = b"\xef\xbb\xbf" + json.dumps({**WHO, "usage": USAGE}).encode()
     assert all(read([body[:cut], body[cut:]])[0].id == "gen-1" for cut in range(1, 6))
+
+
+def test_a_large_event_that_never_ends_tells_what_has_come() -> None:
+    """The connection may close behind the last byte, without the blank line."""
+    body = json.dumps({**WHO, "choices": [{"delta": {"content": "x" * 90_000}}], "usage": USAGE}).encode()
+    reader = Reader()
+    for start in range(0, len(body), 20_000):
+        reader.feed((b"data: " if not start else b"") + body[start : start + 20_000])
+    reply = reader.reply()
+    assert (reply.id, reply.usage and reply.usage.cost) == ("gen-1", 0.0012)
+
+
+@pytest.mark.parametrize("place", [0, 1, 400])
+def test_usage_is_found_wherever_it_is_in_a_large_read(place: int) -> None:
+    """Also in the first event of a read that holds thousands."""
+    chunks = [text() for _ in range(1000)]
+    chunks[place] = text(usage=USAGE)
+    reader = Reader()
+    reader.feed(sse(text()))
+    reader.feed(sse(*chunks))
+    usage = reader.reply().usage
+    assert usage is not None
+    assert usage.cost == 0.0012

@@ -17,6 +17,7 @@ import or_instrument
 from or_instrument._calls.ending import is_read_by_stream, reader_closing
 from or_instrument._clients import openai as _patch
 from or_instrument._clients import openai_sdk as _sdk
+from or_instrument._openrouter.stream import Events
 from or_instrument.testing import Answer, FakeOpenRouter
 
 http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
@@ -185,25 +186,48 @@ def test_a_failure_of_ours_at_a_close_leaves_it_alone(
     assert len(telemetry.settle().calls) == 1
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_a_failure_of_ours_in_a_stream_leaves_its_bytes_alone(
-    is_async: bool, telemetry: Telemetry, client: openai.OpenAI, aclient: openai.AsyncOpenAI, monkeypatch: Any
+def _fail_after_the_first_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Events._take
+
+    def fail(self: Events, data: bytes) -> None:
+        if not self.is_new:
+            raise ZeroDivisionError
+        take(self, data)
+
+    monkeypatch.setattr(Events, "_take", fail)
+
+
+def test_a_failure_of_ours_in_a_stream_leaves_its_bytes_alone(
+    telemetry: Telemetry, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be read by us is the user's all the same."""
-
-    def fail(*_args: object) -> Any:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("or_instrument._openrouter.stream.Events._take_block", fail)
-    if is_async:
-        stream = await aclient.chat.completions.create(**HELLO, stream=True)
-        chunks = [chunk async for chunk in stream]
-    else:
-        chunks = list(client.chat.completions.create(**HELLO, stream=True))
-    monkeypatch.undo()
+    _fail_after_the_first_event(monkeypatch)
+    chunks = list(client.chat.completions.create(**HELLO, stream=True))
     assert chunks[-1].usage
     assert [call.outcome for call in telemetry.settle().calls] == ["complete"]
+
+
+@pytest.mark.anyio
+async def test_a_failure_of_ours_in_an_async_stream_leaves_its_bytes_alone(
+    telemetry: Telemetry, aclient: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where it is async."""
+    _fail_after_the_first_event(monkeypatch)
+    chunks = [chunk async for chunk in await aclient.chat.completions.create(**HELLO, stream=True)]
+    assert chunks[-1].usage
+    assert [call.outcome for call in telemetry.settle().calls] == ["complete"]
+
+
+def test_to_read_twice_is_refused_and_ends_nothing(telemetry: Telemetry, client: openai.OpenAI) -> None:
+    """The HTTP library refuses it; who was reading goes on, and has the bill."""
+    with client.chat.completions.with_streaming_response.create(**HELLO, stream=True) as response:
+        reading = response.http_response.iter_raw()
+        next(reading)
+        with pytest.raises(http.StreamConsumed):
+            next(response.http_response.iter_raw())
+        list(reading)
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.missing) == ("complete", None)
 
 
 def test_a_failure_of_ours_where_a_stream_breaks_leaves_the_exception(

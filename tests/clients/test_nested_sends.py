@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import importlib
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,7 +14,11 @@ import pytest
 from in_memory import Telemetry
 
 import or_instrument
-from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
+from or_instrument._clients.aiohttp import AiohttpPatch
+from or_instrument._clients.httpx import HTTPXPatch
+from or_instrument._clients.requests import RequestsPatch
+from or_instrument._clients.sending import Sending
+from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent, UnderWay
 
 requests = pytest.importorskip("requests")
 http: Any = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
@@ -168,3 +173,43 @@ def test_what_ends_in_another_context_leaves_that_alone() -> None:
         call.__exit__(None, None, None)
         assert INNERMOST.get() is around
     assert not call.is_running
+
+
+def test_a_failure_of_ours_at_a_response_leaves_it_alone(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response is the caller's; its call is abandoned."""
+
+    def is_broken(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("or_instrument._clients.sending.Sending.answered", is_broken)
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        assert client.post(f"{URL}/chat/completions", json=HELLO).json()["id"] == "gen-1"
+    monkeypatch.undo()
+    assert [call.outcome for call in telemetry.settle().calls] == ["abandoned"]
+    assert "looking at a response" in caplog.text
+
+
+def test_a_host_that_only_holds_the_name_is_another(telemetry: Telemetry) -> None:
+    """The quick search finds it, and it is none all the same."""
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        client.post("https://openrouter.ai.example.com/api/v1/chat/completions", json=HELLO)
+    assert not telemetry.settle().calls
+
+
+@pytest.mark.parametrize("seam", [HTTPXPatch, RequestsPatch, AiohttpPatch])
+def test_a_library_that_comes_after_the_end_stays_as_it_is(seam: Any) -> None:
+    """Where it is imported after `uninstrument()`, nothing is wrapped."""
+    patch = seam(SimpleNamespace(search=None))
+    patch.remove()
+    patch._wrap(SimpleNamespace())
+    assert not patch.lost()
+
+
+def test_what_only_stands_for_a_request_may_fail() -> None:
+    """Without a call there is nobody to tell, and what was made inside ends."""
+    sending = Sending(lambda: Sent("POST", URL))
+    with pytest.raises(ValueError, match="no route"), sending:
+        raise ValueError("no route")
+    assert not sending.is_running

@@ -7,7 +7,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import openai
@@ -16,6 +16,7 @@ import wrapt
 from in_memory import HOSTS, Telemetry
 
 import or_instrument
+from or_instrument._clients.openai import OpenAIPatch
 from or_instrument.testing import FakeOpenRouter
 
 CHAT: dict[str, Any] = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
@@ -268,3 +269,16 @@ def test_ours_is_spliced_out_from_under_theirs(calls: list[Any], client: openai.
         assert len(seen) == 1
     finally:
         del openai.OpenAI.request
+
+
+@pytest.mark.parametrize("kind", ["wrapt", "plain"])
+def test_a_wrapper_under_theirs_is_not_lost(kind: str, calls: list[Any]) -> None:
+    """Another wrapper over ours calls it; only where the SDK's own method is back, ours is lost."""
+    patch = OpenAIPatch(SimpleNamespace(search=None), None)  # type: ignore[arg-type]
+    patch._wrap(openai)
+    theirs = Theirs(kind)
+    theirs.put_on()
+    assert not patch.lost()
+    theirs.take_off()
+    patch.remove()
+    assert not calls

@@ -50,3 +50,17 @@ def test_raw_read_that_breaks_is_an_error(fake: FakeOpenRouter, telemetry: Telem
     assert call.outcome == "error"
     assert call.failure is not None
     assert call.failure.type.endswith(caught.type.__name__)
+
+
+def test_what_others_have_put_on_since_stays(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """Another library may have replaced a hook of ours by one that calls it."""
+    with opened(fake) as response:
+        ours = response.raw.read
+
+        def theirs(*args: Any, **kwargs: Any) -> Any:
+            return ours(*args, **kwargs)
+
+        response.raw.read = theirs
+        response.raw.read()
+        assert response.raw.read is theirs
+    assert [call.outcome for call in telemetry.settle().calls] == ["complete"]

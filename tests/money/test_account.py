@@ -20,7 +20,15 @@ from or_instrument import ConfigError, Reply, Usage
 from or_instrument._money import question as _question
 from or_instrument._money.account import generation_question
 from or_instrument._money.question import Attempts
-from or_instrument._openrouter.account import UnreadableError, read_generation, read_key, recovered_reply, usage_of
+from or_instrument._openrouter.account import (
+    UnreadableError,
+    read_activity,
+    read_credits,
+    read_generation,
+    read_key,
+    recovered_reply,
+    usage_of,
+)
 from or_instrument.testing import Answer
 
 
@@ -276,3 +284,18 @@ def test_upstream_cost_counts_for_byok_only() -> None:
     plain = usage_of(read_generation({"data": {**data, "is_byok": False}}))
     assert (plain.spend_exact, plain.upstream_cost) == (Decimal("0.05"), None)
     assert usage_of(read_generation({"data": {"id": "g", "usage": "0.5"}})).spend_exact == Decimal("0.5")
+
+
+@pytest.mark.parametrize("total", [{"total_credits": None, "total_usage": 1.0}, {"total_credits": 1.0}])
+def test_what_is_left_of_unknown_credits_is_unknown(total: dict[str, Any]) -> None:
+    """Never 0."""
+    assert read_credits({"data": total}).remaining is None
+
+
+def test_activity_is_a_list_of_rows() -> None:
+    """Anything else cannot be read, and says so."""
+    (row,) = read_activity({"data": [{"date": "2026-11-25", "model": "a/m", "usage": 0.5}]})
+    assert (row.model, row.usage) == ("a/m", Decimal("0.5"))
+    for body in ({}, {"data": {}}, {"data": [1]}):
+        with pytest.raises(UnreadableError, match="no list of rows"):
+            read_activity(body)

@@ -18,6 +18,7 @@ from or_instrument._openrouter.events import (
     parse_json,
     telling,
     tells,
+    usage_in,
     with_line_feeds,
 )
 
@@ -139,3 +140,24 @@ def test_an_excerpt_says_what_the_whole_says(cuts: list[int], order: str) -> Non
 def test_any_ends_are_read_without_an_exception(head: bytes, tail: bytes) -> None:
     """Whatever the bytes are."""
     assert all(isinstance(part, dict) for part in parse_ends(b'{"id":"x","data":[' + head, tail + b'],"usage":{}}'))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"usage": {"cost": 1}, "x": {"usage": null}}', b'"usage": {"cost": 1}'),
+        (b'{"usage": null}', b""),
+        (b"{}", b""),
+    ],
+)
+def test_a_usage_that_is_null_is_passed_over(text: bytes, found: bytes) -> None:
+    """The last one that has a value counts."""
+    assert usage_in(text).startswith(found)
+    assert bool(usage_in(text)) == bool(found)
+
+
+def test_two_that_tell_in_one_event_are_read_once() -> None:
+    """An event with an error and a usage is one event."""
+    both = b'data: {"error": {"code": 1}, "usage": {"cost": 1}}\n\n'
+    mere = b'data: {"choices": []}\n\n'
+    assert telling(both + mere * 4, 2) == both + mere * 2

@@ -359,3 +359,8 @@ def test_an_error_event_of_a_message_stream_is_a_failure() -> None:
     failure = fold([{"type": "error", "error": {**error, "error_type": "provider_overloaded"}}]).failure
     assert failure is not None
     assert failure.type == "provider_overloaded"
+
+
+def test_a_stop_reason_that_is_no_text_is_none() -> None:
+    """Nothing is guessed of it."""
+    assert fold([{**HEAD, "stop_reason": 5}]).finish_reasons == ()

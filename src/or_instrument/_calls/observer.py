@@ -55,7 +55,7 @@ class Observer:
         hosts: Hosts,
         sinks: Sequence[Sink],
         *,
-        open_span: Callable[[Request, int], Context] | None,
+        open_span: Callable[[Request, int], Context],
         is_suppressed: Callable[[Context], bool],
         capture: Callable[[Mapping[str, object]], Collector | None] | None = None,
         look_inside: Callable[[Context], Context] | None = None,
@@ -154,8 +154,6 @@ class Observer:
         return Seen(Exchange(flight, None, None if keyed is None else keyed.sent), None)
 
     def _context(self, request: Request, started_ns: int) -> Context:
-        if self._open_span is None:
-            return get_current()
         try:
             return self._open_span(request, started_ns)
         except Exception as exc:  # noqa: BLE001 - the shield

@@ -144,7 +144,7 @@ class Worker:
         except RuntimeError as exc:
             self.forget()
             self._first.forget()
-            if not is_exiting():
+            if not is_exiting():  # pragma: no branch - nobody is told at the end of the interpreter
                 report("starting a thread", exc)
             return False
         return True
@@ -186,7 +186,7 @@ def is_exiting() -> bool:
     return not threading.main_thread().is_alive()
 
 
-def _forget_all() -> None:
+def _forget_all() -> None:  # pragma: no cover - runs in a forked child, where nothing is measured
     for thing in list(_of_this_process):
         thing.forget()
 

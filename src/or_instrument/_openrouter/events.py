@@ -97,9 +97,9 @@ def telling(block: bytes, last: int) -> bytes:
     for pattern in (_TELLING, _FINISHED):
         for found in pattern.finditer(block, 0, start):
             if found.start() >= end:
-                begin = block.rfind(_BLANK_LINE, 0, found.start()) + len(_BLANK_LINE)
+                before = block.rfind(_BLANK_LINE, 0, found.start())
                 end = block.find(_BLANK_LINE, found.start()) + len(_BLANK_LINE)
-                kept.append((max(begin, 0), end))
+                kept.append((0 if before < 0 else before + len(_BLANK_LINE), end))
         end = 0
     return b"".join([block[begin:end] for begin, end in sorted(set(kept))]) + block[start:]
 

@@ -28,7 +28,8 @@ See: TypeAlias = Callable[[object], None]
 _ENDS: Final = (b"\n\n", b"\r\n\r\n")
 _BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
-_COMMENT: Final = b":"
+_COLON: Final = ord(":")
+"""A comment begins with it."""
 _USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
@@ -63,7 +64,7 @@ class Events:
             and _ERROR not in data
             and data.endswith(_ENDS)
             and len(data) <= _LONG
-            and data[:1] != _COMMENT
+            and data[0] != _COLON
         ):
             self._before = self._last
             self._last = data
@@ -74,7 +75,7 @@ class Events:
         """Read what has been kept: the last events, and one that has not come whole."""
         self._flush()
         if self._large is not None:
-            self._show_large()
+            self._show_large(self._large)
         if self._rest is not None:
             rest, self._rest = bytes(self._rest), None
             self._show(rest)
@@ -147,21 +148,19 @@ class Events:
     def _grow(self, large: Excerpt, data: bytes) -> bytes:
         """Add to an event in transit that is too large to be parsed; return what follows its end."""
         if large.ends_line and data.startswith(b"\n"):
-            self._show_large()
+            self._show_large(large)
             return data[1:]
         end = data.find(_BLANK_LINE)
         large.add(data if end < 0 else data[:end])
         if end < 0:
             return b""
-        self._show_large()
+        self._show_large(large)
         return data[end + len(_BLANK_LINE) :]
 
-    def _show_large(self) -> None:
-        large, self._large = self._large, None
-        if large is not None:
-            self.is_new = False
-            self._flush()
-            self._show_all(large.bodies())
+    def _show_large(self, large: Excerpt) -> None:
+        self._large, self.is_new = None, False
+        self._flush()
+        self._show_all(large.bodies())
 
     def _show_all(self, bodies: list[object]) -> None:
         for body in bodies:
