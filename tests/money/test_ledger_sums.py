@@ -27,7 +27,9 @@ from or_instrument._cli import main
 from or_instrument._cli.ledgers import day, last_days
 from or_instrument._money import readonly
 from or_instrument._money.focus import COLUMNS, MANDATORY
+from or_instrument._money.prune import prune
 from or_instrument._money.query import totals_of
+from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._money.totals import NONE, dimension_of
 
@@ -192,6 +194,20 @@ def test_files_and_ledgers_add_up(book: Path, tmp_path: Path, capsys: pytest.Cap
     tracker.export_csv(tmp_path / "rows.csv", rows=True)
     _, out, _ = run(capsys, tmp_path / "rows.csv", "--ledger", book, "--by", "tenant", "--format", "json")
     assert by(out, "attributes.tenant") == {"acme": "1.1000001", "zeta": "0.2"}
+
+
+@pytest.mark.parametrize("key", ["a,b", " a", "a ", "", "model,day"])
+def test_an_attribute_of_any_name_is_summed_as_a_tracker_sums_it(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name with a comma is no cross, and one with a space is not that without."""
+    calls = [call(1, 0.5, **{key: "x"}), call(2, 0.25, a="y")]
+    tracker = CostTracker()
+    for made in calls:
+        tracker(made)
+    tracker.export_json(tmp_path / "tracker.json")
+    _, out, _ = run(capsys, "--ledger", fill(tmp_path / "costs.db", calls), "--format", "json")
+    assert json.loads(out)["by"] == json.loads((tmp_path / "tracker.json").read_text("utf-8"))["by"]
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.json"])
@@ -470,6 +486,19 @@ def test_prune_keeps_the_last_days(tmp_path: Path, capsys: pytest.CaptureFixture
     with closing(open_ledger(path)) as ledger:
         assert [row[0] for row in ledger.execute("SELECT call FROM calls ORDER BY call")] == [0, 1]
         assert ledger.execute("SELECT count(*) FROM lost").fetchone() == (0,)
+
+
+def test_prune_looks_at_no_later_reading(tmp_path: Path) -> None:
+    """Whoever compares every hour has thousands of readings, and those who write would wait for each."""
+    questions = []
+    with closing(open_ledger(fill(tmp_path / "costs.db", [call(1, 0.5)], api_key_hash="k"))) as ledger:
+        for minute in ("11:59", "12:01", "12:02"):
+            at = f"2026-11-26T{minute}:00.000000Z"
+            note_reading([ledger], "openrouter.ai", "k", Reading(at, Decimal(0)))
+        ledger.set_trace_callback(questions.append)
+        assert prune(ledger, "2026-11-27") == 1
+        assert [reading.pruned for reading in readings_of([ledger], "openrouter.ai", "k")] == [Decimal("0.5"), 0]
+    assert sum("cost_e12" in question for question in questions) == 1
 
 
 def test_prune_needs_a_ledger(capsys: pytest.CaptureFixture[str]) -> None:

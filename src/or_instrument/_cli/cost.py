@@ -7,16 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from or_instrument._cli import tables
 from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
-from or_instrument._money.totals import ATTRIBUTE, DAY, MODEL, PROVIDER, Totals, dimension_of
-
-if TYPE_CHECKING:
-    import sqlite3
+from or_instrument._money.totals import ATTRIBUTE, MODEL, Totals, dimension_of
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2
@@ -65,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return _NOTHING_SUMMED
     for path in books:
         with reading(path) as ledger:
-            totals.merge(query.totals_of(ledger, by or _all_of(ledger, args.since), args.since))
+            totals.merge(query.totals_of(ledger, by, args.since) if by else query.totals_of_all(ledger, args.since))
             _tell_lost(path, query.lost_in(ledger, args.since))
     totals.fold()
     _tell_absent(wanted, totals)
@@ -109,10 +106,6 @@ def _tell_absent(by: Sequence[str], totals: Totals) -> None:
     for dimension in by:
         if dimension not in totals.groups:
             print(f"or-instrument cost: --by {dimension.replace(ATTRIBUTE, '')}: no call has it", file=sys.stderr)
-
-
-def _all_of(ledger: sqlite3.Connection, since: str | None) -> list[str]:
-    return [MODEL, PROVIDER, DAY, *query.attributes_in(ledger, since)]
 
 
 def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:

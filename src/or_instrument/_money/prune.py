@@ -47,13 +47,21 @@ def _remove_some(ledger: sqlite3.Connection, day: str) -> int:
 
 
 def _carry(ledger: sqlite3.Connection, rows: Sequence[int]) -> None:
-    readings = ledger.execute("SELECT rowid, api_key_hash, host, at, pruned FROM readings").fetchall()
+    named = {"rows": json.dumps(rows)}
+    # Of later readings there may be thousands, and those who write wait for each that is looked at.
+    readings = ledger.execute(
+        """
+        SELECT rowid, api_key_hash, host, at, pruned FROM readings
+        WHERE at <= (SELECT max(ended_at) FROM calls WHERE id IN (SELECT value FROM json_each(:rows)))
+        """,
+        named,
+    ).fetchall()
     for number, key, host, at, pruned in readings:
         scope = Scope(host, at, key=key, clock="ended_at")
         question = f"""
             SELECT {amount_sql("cost")} FROM calls
             WHERE id IN (SELECT value FROM json_each(:rows)) AND {scope.where}
         """  # noqa: S608 - no value is in it
-        cost = amount_of(ledger.execute(question, {**scope._asdict(), "rows": json.dumps(rows)}).fetchone())
+        cost = amount_of(ledger.execute(question, {**scope._asdict(), **named}).fetchone())
         carried = add(Decimal(pruned), cost)
         ledger.execute("UPDATE readings SET pruned = ? WHERE rowid = ?", (f"{carried:f}", number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,9 +69,19 @@ _SUMS: Final = (
 
 def totals_of(connection: sqlite3.Connection, dimensions: Sequence[str], since: str | None = None) -> Totals:
     """Return the sums of a ledger's calls by some dimensions, from a day (`2026-11-26`, UTC) on."""
+    return _totals_by(connection, {dimension: parts_of(dimension) for dimension in dimensions}, since)
+
+
+def totals_of_all(connection: sqlite3.Connection, since: str | None = None) -> Totals:
+    """Return them by all dimensions that the calls have."""
+    # An attribute's name may have a comma: it is no cross.
+    dimensions = [MODEL, PROVIDER, DAY, *_attributes_in(connection, since)]
+    return _totals_by(connection, {dimension: [dimension] for dimension in dimensions}, since)
+
+
+def _totals_by(connection: sqlite3.Connection, dimensions: Mapping[str, Sequence[str]], since: str | None) -> Totals:
     totals = Totals(is_bounded=False)
-    for number, dimension in enumerate(dimensions or [""]):
-        parts = parts_of(dimension)
+    for number, (dimension, parts) in enumerate((dimensions or {"": ()}).items()):
         for cells in _grouped(connection, parts, since):
             values, part = cells[: len(parts)], _sum(cells[len(parts) :])
             if number == 0:
@@ -86,8 +96,7 @@ def totals_of(connection: sqlite3.Connection, dimensions: Sequence[str], since: 
     return totals
 
 
-def attributes_in(connection: sqlite3.Connection, since: str | None = None) -> list[str]:
-    """Return the dimensions of all attributes that a ledger's calls have."""
+def _attributes_in(connection: sqlite3.Connection, since: str | None) -> list[str]:
     # The sets first: there are far fewer of them than calls.
     asked = connection.execute(
         "SELECT DISTINCT key FROM (SELECT DISTINCT attributes FROM calls WHERE started_at >= ?) AS sets, "
