@@ -174,6 +174,13 @@ def test_rows_have_bars_in_a_terminal(book: Path, capsys: pytest.CaptureFixture[
     assert bars == [20, 4]
 
 
+def test_a_value_tells_the_terminal_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Colours, cursor and direction of writing stay as they are, and each value is in a line of its own."""
+    path = fill(tmp_path / "costs.db", [call(1, 0.5, tenant="a\x1b[2Jb\rc\u202ed\ne")])
+    _, out, _ = run(capsys, "--ledger", path, "--by", "tenant", "--by", "tenant,model")
+    assert out.count("a\ufffd[2Jb\ufffdc\ufffdd\ufffde") == 2
+
+
 def test_ledgers_are_named_by_the_environment_too(
     book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

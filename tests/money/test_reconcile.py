@@ -498,6 +498,14 @@ def test_what_keeps_it_from_asking_is_said(
     assert "OPENROUTER_API_KEY is not set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", ["https://[", "openrouter.ai/api/v1", "ftp://openrouter.ai", "http://a:b", ""])
+def test_what_is_no_url_is_said(wrong: str, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]) -> None:
+    """With exit code 2, as 1 would say that the sums differ."""
+    with pytest.raises(SystemExit, match="2"):
+        reconcile("--base-url", wrong)
+    assert "is no URL such as https://openrouter.ai/api/v1" in capsys.readouterr().err
+
+
 @pytest.fixture(autouse=True)
 def _no_exception_text(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_ledger(parser)
     add_since(parser)
-    parser.add_argument("--base-url", default=_BASE_URL, metavar="URL", help=f"default: {_BASE_URL}")
+    parser.add_argument("--base-url", type=_url, default=_BASE_URL, metavar="URL", help=f"default: {_BASE_URL}")
     parser.add_argument(
         "--tolerance",
         type=_percent,
@@ -191,3 +191,14 @@ def _percent(text: str) -> Decimal:
     if not percent.is_finite() or percent < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0")
     return percent
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_url = None
+    if not is_url:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as {_BASE_URL}")
+    return text

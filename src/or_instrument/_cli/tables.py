@@ -61,14 +61,14 @@ def _line_cells(line: Line) -> tuple[str, ...]:
     ours, theirs = line.ours, line.theirs
     return (
         line.day,
-        line.model,
+        _visible(line.model),
         short(ours.usd),
         short(theirs.usd),
         short(line.difference),
         str(ours.calls),
         str(theirs.calls) if theirs.calls else "-",
         str(ours.unknown),
-        ", ".join(line.providers),
+        _visible(", ".join(line.providers)),
     )
 
 
@@ -76,7 +76,7 @@ def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:
     table = require("rich.table", "cli").Table(show_footer=True)
     parts = parts_of(dimension)
     for number, part in enumerate(parts):
-        table.add_column(part, "" if number else "total", overflow="fold")
+        table.add_column(_visible(part), "" if number else "total", overflow="fold")
     for title, total in zip(_NUMBERS, _cells(totals.all), strict=True):
         table.add_column(title, total, justify="right", overflow="fold")
     if has_bars:
@@ -87,8 +87,13 @@ def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:
         # What is beyond the limit of a group, or without any of the parts, is a word and no list.
         values = [value] if len(parts) == 1 or value in (NONE, OTHER) else json.loads(value)
         values += [""] * (len(parts) - len(values))
-        table.add_row(*values, *_cells(sums), *([_bar(sums.usd, most)] if has_bars else []))
+        table.add_row(*map(_visible, values), *_cells(sums), *([_bar(sums.usd, most)] if has_bars else []))
     return table
+
+
+def _visible(text: str) -> str:
+    # It comes from outside, and a terminal obeys what it cannot show.
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _bar(usd: Decimal, most: Decimal) -> Any:
