@@ -161,3 +161,19 @@ async def test_async_body_is_read_once(telemetry: Telemetry, fake: FakeOpenRoute
             assert (await http.post(url, content=body(), headers=headers)).status_code == 200
     (call,) = telemetry.settle().calls
     assert (len(read), call.request.model, call.spend) == (2, None, float(fake.charged_usd))
+
+
+async def test_answer_without_content(telemetry: Telemetry, fake: FakeOpenRouter) -> None:
+    """The one object that stands for no content in all of aiohttp stays as it is; the call is over when it has come."""
+    empty = aiohttp.streams.EMPTY_PAYLOAD
+    theirs = type(empty)
+    fake.script(Answer(status=204, body=b""))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{fake.base_url}/chat/completions", json=ASKED) as response,
+    ):
+        assert response.content is empty
+        assert type(empty) is theirs
+        assert await response.read() == b""
+        (call,) = telemetry.calls
+    assert (call.outcome, call.missing) == ("complete", "no_usage")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from types import MethodType, ModuleType
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -60,7 +61,9 @@ class AiohttpPatch(SendSeam):
         return AiohttpAsker.target(session, _asked(session, args, kwargs)[1], kwargs)
 
     def _answered(self, sending: Sending, response: Any) -> None:
-        sending.answered(response, response.status, response.headers, None, partial(ContentHooks, response))
+        # One object stands for the content of all answers without any, in the whole process: it is not to be touched.
+        body = b"" if isinstance(response.content, import_module("aiohttp.streams").EmptyStreamReader) else None
+        sending.answered(response, response.status, response.headers, body, partial(ContentHooks, response))
 
 
 class ContentHooks:
