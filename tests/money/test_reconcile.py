@@ -413,6 +413,18 @@ def test_growth_outlives_pruning(with_own_key: World, reconcile: Reconcile) -> N
     assert grown(reconcile("--since", "2026-11-22", at="13:00")[1]) == ["0.75", "4.75", "4"]
 
 
+def test_a_reading_of_a_clock_that_was_ahead_is_no_start(with_own_key: World, reconcile: Reconcile) -> None:
+    """The one before it is: no call would have come since, and all that the key has grown by would be a difference."""
+    world = with_own_key
+    begin(world.path, "2026-11-26T09:00")
+    reconcile(at="10:00")
+    world.both("2026-11-26T10:30", 0.25)
+    reconcile(at="15:00")
+    world.both("2026-11-26T11:00", 0.5)
+    code, out = reconcile(at="12:00")
+    assert (code, grown(out)) == (0, ["0.75", "0.75", "0"])
+
+
 @pytest.mark.parametrize(
     ("covered", "start"),
     [
