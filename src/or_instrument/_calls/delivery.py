@@ -20,6 +20,38 @@ def deliver(call: Call, sinks: Sequence[Sink]) -> None:
             report(f"the sink {_name(sink)}", exc)
 
 
+class Held:
+    """A sink that keeps a finished call back from others until it is known whether it is one of its own."""
+
+    __slots__ = ("_calls", "_is_released", "_sinks")
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+        self._calls: list[Call] = []
+        self._is_released = False
+
+    def __call__(self, call: Call) -> None:
+        """Keep it, unless it is known by now."""
+        self._calls.append(call)
+        if self._is_released:
+            self.release()
+
+    def release(self) -> None:
+        """Hand it on, once: now, or when it is finished."""
+        self._is_released = True
+        # Popping the only element is atomic: it may be finished by another thread in this moment.
+        try:
+            call = self._calls.pop()
+        except IndexError:
+            return
+        deliver(call, self._sinks)
+
+    def drop(self) -> None:
+        """Forget it: it is part of another."""
+        self._sinks = ()
+        self._calls.clear()
+
+
 def _let_go_of(answer: object, sink: Sink) -> None:
     """Close what a sink wants to be awaited, since nobody does. A task or future runs by itself."""
     if not inspect.isawaitable(answer) or hasattr(answer, "add_done_callback"):

@@ -49,13 +49,8 @@ class Exchange:
         headers: Any,
         body: bytes | None,
         watch: Callable[[Flight], object],
-        *,
-        ends: bool = True,
     ) -> None:
-        """See a response of any kind by its parts; where its body is not in memory, `watch` has the flight see it.
-
-        A body in memory ends the call, unless it is left to whoever `ends` it.
-        """
+        """See a response of any kind by its parts; where its body is not in memory, `watch` has the flight see it."""
         flight, self.is_awaited = self.flight, False
         try:
             if self._look_inside is not None:
@@ -66,10 +61,8 @@ class Exchange:
                 flight.reader.refusal = refusal_of(status_code, headers)
             if body is None:
                 watch(flight)
-            elif ends:
-                flight.answered(body)
             else:
-                flight.read_whole(body)
+                flight.answered(body)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 

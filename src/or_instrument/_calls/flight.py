@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import Final, Protocol
 
-from or_instrument._calls.delivery import deliver
+from or_instrument._calls.delivery import Held, deliver
 from or_instrument._calls.live import LIVE, new_id
 from or_instrument._calls.missing import missing
 from or_instrument._calls.reader import Reader
@@ -167,6 +167,12 @@ class Flight:
         self._open.clear()
         self._sinks = ()
         LIVE.pop(self.id, None)
+
+    def hold(self) -> Held:
+        """Keep the call back from its sinks until it is told whether it is one of its own."""
+        held = Held(self._sinks)
+        self._sinks = (held,)
+        return held
 
     def drop(self) -> None:
         """Let go of a call that turned out to be part of another, with what watches its answer."""

@@ -50,6 +50,10 @@ class OpenAIPatch(Seam):
         """Wrap the SDK's clients now if it is imported, otherwise when it is; imports nothing itself."""
         post_import(self._wrap, _CLIENT_MODULE, last=_LAST_MODULE)
 
+    def misses_calls(self) -> bool:
+        """Return whether the SDK is imported and its calls are not seen: not supported, or our wrappers taken off."""
+        return _CLIENT_MODULE in sys.modules and (not self._wrappers.are_on or bool(self.lost()))
+
     def _wrap(self, _module: ModuleType) -> None:
         if self._observer is None:
             return
@@ -70,9 +74,10 @@ class OpenAIPatch(Seam):
         if opened is None:
             return wrapped(*args, **kwargs)
         call, args, kwargs = opened
+        exchange = call.exchange
         with call:
             result = wrapped(*args, **kwargs)
-        return self._returned(call.exchange, result)
+        return self._returned(exchange, result)
 
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -81,9 +86,10 @@ class OpenAIPatch(Seam):
         if opened is None:
             return await wrapped(*args, **kwargs)
         call, args, kwargs = opened
+        exchange = call.exchange
         with call:
             result = await wrapped(*args, **kwargs)
-        return self._returned(call.exchange, result)
+        return self._returned(exchange, result)
 
     def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
         """Return the call that begins, `None` where it goes to a host that is not recorded.

@@ -45,6 +45,11 @@ class Wrappers:
             _splice_out(owner, name, wrapper)
         self._put_on.clear()
 
+    @property
+    def are_on(self) -> bool:
+        """Whether any has been put on."""
+        return bool(self._put_on)
+
     def lost(self) -> list[str]:
         """Return the methods that somebody else has put back as they were before us both, as `Owner.method`."""
         return [f"{it.owner.__name__}.{it.name}" for it in self._put_on if _is_lost(it)]

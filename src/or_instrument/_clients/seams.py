@@ -24,9 +24,10 @@ class Seams:
     """The patches of one `instrument()`."""
 
     def __init__(self, observer: Observer, additions: Additions, clients: Collection[str]) -> None:
-        below = [patch(observer) for patch in _BELOW if patch.client in clients]
         # What the SDK sends is its own seam's, or nobody's: the seams below must know of it in any case.
-        self._patches: list[Seam] = [OpenAIPatch(observer, additions, records=OPENAI in clients), *below]
+        sdk = OpenAIPatch(observer, additions, records=OPENAI in clients)
+        below = [patch(observer, sdk.misses_calls) for patch in _BELOW if patch.client in clients]
+        self._patches: list[Seam] = [sdk, *below]
 
     def install(self) -> None:
         """Put them on, each now if its library is imported, otherwise when it is."""

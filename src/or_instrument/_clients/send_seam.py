@@ -27,9 +27,11 @@ class SendSeam(Seam):
     client: ClassVar[str]
     """The word of the option `clients`."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, misses_sdk: Callable[[], bool]) -> None:
+        """Know what tells whether the OpenAI SDK makes calls that its own seam does not see."""
         super().__init__(observer)
         self._search = observer.search
+        self._misses_sdk = misses_sdk
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
         sdk_call = _sent_by_sdk(http)
@@ -93,13 +95,14 @@ class SendSeam(Seam):
         if endpoint is None:
             return None
         read, whom = partial(self._sent, http, args, kwargs), partial(self._target, http, args, kwargs)
-        return begin(observer, self.client, endpoint, read, whom)
+        return begin(observer, self.client, endpoint, read, whom, misses_sdk=self._misses_sdk)
 
     def _came(self, sending: Sending, response: Any) -> None:
         try:
             self._answered(sending, response)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("looking at a response", exc)
+        sending.let_go()
 
     def _text(self, http: Any, args: Args, kwargs: Kwargs) -> str:
         """Return a text that holds the host."""

@@ -33,7 +33,7 @@ class Sending(UnderWay):
     Without an exchange it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_outer",)
+    __slots__ = ("_held", "_outer")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Sending(UnderWay):
         super().__init__(exchange, context)
         self.read = read
         self._outer = outer
+        self._held = None if outer is None or exchange is None else exchange.flight.hold()
 
     def answered(
         self,
@@ -55,37 +56,55 @@ class Sending(UnderWay):
         watch: Callable[[Flight], object],
     ) -> None:
         """See the response: `watch` has the flight see its body where that is not in memory."""
-        exchange, outer = self.exchange, self._outer
-        if exchange is not None:
-            exchange.came(response, status_code, headers, body, watch, ends=outer is None)
-            if outer is not None:
-                flight, at_its_end = exchange.flight, body is not None
-                outer.inside.append((flight, response, lambda: _finish(flight) if at_its_end else None))
         self.settle(response)
+        if self.exchange is not None:
+            self.exchange.came(response, status_code, headers, body, watch)
+            self._tell_outer(self.exchange.flight, response)
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised: another exception is not looked at for a response, which may not be read yet."""
-        exchange, outer = self.exchange, self._outer
-        if exchange is not None and outer is None:
-            exchange.raised(exc, with_response=False)
-        elif exchange is not None and outer is not None:
-            outer.inside.append((exchange.flight, exc, lambda: exchange.raised(exc, with_response=False)))
         self.settle(exc)
+        if self.exchange is not None:
+            self.exchange.raised(exc, with_response=False)
+            self._tell_outer(self.exchange.flight, exc)
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        super().let_go()
+        self._outer = self._held = None
+
+    def _tell_outer(self, flight: Flight, end: object) -> None:
+        """Leave it to the send around this one whether this is a call of its own, if that has not ended meanwhile."""
+        outer, held = self._outer, self._held
+        if outer is None or held is None:
+            return
+        if outer.is_sending:
+            outer.inside.append((flight, held, end))
+        else:
+            held.release()
 
 
 def begin(
-    observer: Observer, client: str, endpoint: Endpoint, read: Callable[[], Sent], whom: Callable[[], Any]
+    observer: Observer,
+    client: str,
+    endpoint: Endpoint,
+    read: Callable[[], Sent],
+    whom: Callable[[], Any],
+    *,
+    misses_sdk: Callable[[], bool],
 ) -> Sending | None:
     """Return the send that begins, `None` where nothing is to be seen of it; `client` names the seam that sees it.
+
+    `misses_sdk` says whether the OpenAI SDK makes calls that its own seam does not see; they are not recorded here.
 
     Raises `BudgetExceeded` where the code around the call has asked for it.
     """
     try:
         around, sent = INNERMOST.get(), read()
-        outer = around if around is not None and around.is_running and around.read is not None else None
+        outer = around if around is not None and around.is_sending else None
         if outer is not None and outer.carries(sent):
             return None
-        if outer is None and is_sdks(sent.agent):
+        if outer is None and is_sdks(sent.agent) and misses_sdk():
             return Sending(read)
         if observer.is_idle():
             return None
@@ -96,10 +115,6 @@ def begin(
     except Exception as exc:  # noqa: BLE001 - the shield
         report("describing a request", exc)
         return None
-
-
-def _finish(flight: Flight) -> None:
-    flight.finish("complete", at_last_read=True)
 
 
 def _asked(sent: Sent) -> Asked:

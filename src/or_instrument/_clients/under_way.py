@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from opentelemetry.context import Context, attach, detach
 
+from or_instrument._calls.delivery import Held
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.shield import report
 
 T = TypeVar("T", bound="UnderWay")
 _AGENT: Final = "OpenAI/Python "
@@ -30,10 +34,22 @@ class Sent(NamedTuple):
     """Which session a header says that this is of."""
 
     def is_same(self, other: Sent) -> bool:
-        """Return whether another is the same request; a body that cannot be seen is taken for the same."""
-        if self.method != other.method or self.url != other.url:
+        """Return whether another is the same request; a body that cannot be seen is taken for the same.
+
+        Libraries escape the same URL in different ways, and have the same body as an object, a text or bytes.
+        """
+        if self.method != other.method or unquote(self.url) != unquote(other.url):
             return False
-        return self.body == other.body or type(self.body) is not type(other.body)
+        return self.body is None or other.body is None or _plain(self.body) == _plain(other.body)
+
+
+def _plain(body: object) -> object:
+    if not isinstance(body, (bytes, str)):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
 
 
 class UnderWay:
@@ -47,8 +63,8 @@ class UnderWay:
         self.is_running = True
         self.read: Callable[[], Sent] | None = None
         """Tells what is being sent, while something is."""
-        self.inside: list[tuple[Flight, object, Callable[[], None]]] = []
-        """Calls that were made meanwhile: response or exception of each, and what ends it if it is one of its own."""
+        self.inside: list[tuple[Flight, Held, object]] = []
+        """Calls that were made meanwhile: what keeps each back, and its response or exception."""
         self.context = context
         self._tokens: tuple[Any, Any] = (None, None)
 
@@ -70,6 +86,16 @@ class UnderWay:
                 detach(attached)
         if exc is not None:
             self.raised(exc)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Hold nothing any more: a timer that was started meanwhile keeps a copy of the context, and so this."""
+        self.exchange = self.context = self.read = None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is being sent, so that other sends may be part of it."""
+        return self.is_running and self.read is not None
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised in place of an answer."""
@@ -81,14 +107,19 @@ class UnderWay:
         return self.read is not None and self.read().is_same(sent)
 
     def settle(self, end: object) -> None:
-        """End the calls inside this one, but for those that turn out to be its own."""
-        history = getattr(end, "history", ())
-        for flight, theirs, finish in self.inside:
-            if theirs is end or any(theirs is one for one in history):
-                flight.drop()
-            else:
-                finish()
-        self.inside.clear()
+        """Let go on the calls inside this one, but for those that turn out to be its own."""
+        inside, self.inside = self.inside, []
+        try:
+            history = getattr(end, "history", None)
+            own = (end, *history) if isinstance(history, (list, tuple)) else (end,)
+            for flight, held, theirs in inside:
+                if any(theirs is one for one in own):
+                    flight.drop()
+                    held.drop()
+                else:
+                    held.release()
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("ending the calls inside a call", exc)
 
 
 class SDKCall(UnderWay):
@@ -100,6 +131,13 @@ class SDKCall(UnderWay):
         """Know the HTTP client through which it sends."""
         super().__init__(exchange, context)
         self._http = http
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """End, with what was still being sent."""
+        super().__exit__(kind, exc, tb)
+        if self.inside:
+            self.settle(None)
+        self.let_go()
 
     def is_sent_by(self, http: object) -> bool:
         """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
