@@ -12,7 +12,7 @@ import pytest
 
 from or_instrument import Call, Reply, Request
 from or_instrument._calls import shield
-from or_instrument._calls.delivery import deliver
+from or_instrument._calls.delivery import Held, deliver
 
 CALL = Call(1, Request("chat", "openrouter", "acme/large", "openrouter.ai", 443), Reply(), "complete", 0, 1.0)
 
@@ -83,3 +83,19 @@ def test_other_answers_of_a_sink_are_nothing(caplog: pytest.LogCaptureFixture) -
     """Such as that of `set.add` or `queue.put_nowait`."""
     deliver(CALL, (lambda _call: 7, lambda _call: "close"))  # type: ignore[arg-type,return-value]
     assert caplog.records == []
+
+
+def test_what_is_held_is_handed_on_once_it_is_released() -> None:
+    """Whether it was finished before or after; what is dropped is not."""
+    seen: list[Any] = []
+    before, after, dropped = Held([seen.append]), Held([seen.append]), Held([seen.append])
+    before("first")  # type: ignore[arg-type]
+    assert not seen
+    before.release()
+    before.release()
+    after.release()
+    after("second")  # type: ignore[arg-type]
+    dropped("third")  # type: ignore[arg-type]
+    dropped.drop()
+    dropped.release()
+    assert seen == ["first", "second"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import gc
 import importlib
 import json
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +35,19 @@ def answer(library: Any, cost: float = 0.5, status: int = 200) -> Any:
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": cost}
     body = {"id": "gen-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [], "usage": usage}
     return library.Response(status, json=body)
+
+
+def streamed(library: Any) -> Any:
+    """Return a response whose body is still to be read."""
+
+    class Body(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            yield answer(library).content
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield answer(library).content
+
+    return library.Response(200, stream=Body())
 
 
 def costs(telemetry: Telemetry) -> list[float | None]:
@@ -213,3 +230,114 @@ def test_what_only_stands_for_a_request_may_fail() -> None:
     with pytest.raises(ValueError, match="no route"), sending:
         raise ValueError("no route")
     assert not sending.is_running
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_answer_that_an_inner_client_streams_counts_once(telemetry: Telemetry, is_streamed: bool) -> None:
+    """Read by the outer client, or by the user: it is one answer."""
+    inner = httpx.Client(transport=httpx.MockTransport(lambda _: streamed(httpx)))
+
+    def send_on(request: Any) -> Any:
+        changed = inner.build_request("POST", request.url, json={**json.loads(request.content), "via": "proxy"})
+        return inner.send(changed, stream=True)
+
+    with httpx.Client(transport=httpx.MockTransport(send_on)) as client:
+        if is_streamed:
+            with client.stream("POST", f"{URL}/chat/completions", json=HELLO) as response:
+                response.read()
+        else:
+            response = client.post(f"{URL}/chat/completions", json=HELLO)
+    assert response.json()["id"] == "gen-1"
+    assert costs(telemetry) == [0.5]
+    assert not {"iter_bytes", "iter_raw", "close"} & vars(response).keys()
+
+
+@pytest.mark.anyio
+async def test_a_task_that_outlives_the_send_around_it_makes_a_call_of_its_own(telemetry: Telemetry) -> None:
+    """Begun inside, ended after: recorded when it ends, and failed where it fails."""
+    go, tasks = asyncio.Event(), list[asyncio.Task[Any]]()
+
+    async def late(request: Any) -> Any:
+        await go.wait()
+        if b"fails" in request.content:
+            raise httpx.ConnectError("no route")
+        return answer(httpx, cost=0.25)
+
+    other = httpx.AsyncClient(transport=httpx.MockTransport(late))
+
+    async def hook(_: Any) -> None:
+        tasks.extend(
+            asyncio.create_task(other.post(f"{URL}/chat/completions", json={"model": m})) for m in ("a", "fails")
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    transport = httpx.MockTransport(lambda _: answer(httpx))
+    async with httpx.AsyncClient(transport=transport, event_hooks={"request": [hook]}) as client:
+        await client.post(f"{URL}/chat/completions", json=HELLO)
+    go.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert costs(telemetry) == [0.0, 0.25, 0.5]
+    assert sorted(call.outcome for call in telemetry.calls) == ["complete", "complete", "error"]
+
+
+@pytest.mark.parametrize("spelled", [json.dumps({"model": "b"}), {"model": "b"}, b'{"model":"b"}'])
+def test_a_hook_that_posts_to_the_same_url_makes_a_call_of_its_own(telemetry: Telemetry, spelled: Any) -> None:
+    """Whatever kind of object its body is: it is another one."""
+    around = Sending(lambda: Sent("POST", URL, b'{"model":"a"}'))
+    assert not around.carries(Sent("POST", URL, spelled))
+    assert around.carries(Sent("POST", URL, {"model": "a"}))
+    assert around.carries(Sent("POST", URL, '{"model": "a"}'))
+    assert around.carries(Sent("POST", URL, None))
+    assert not telemetry.calls
+
+
+def test_a_url_that_is_escaped_otherwise_is_the_same() -> None:
+    """Libraries differ in what they escape."""
+    around = Sending(lambda: Sent("POST", f"{URL}?at=2026-01-01T00%3A00", "not \ud800 json"))
+    assert around.carries(Sent("POST", f"{URL}?at=2026-01-01T00:00", "not \ud800 json"))
+    assert not around.carries(Sent("GET", f"{URL}?at=2026-01-01T00:00"))
+
+
+def test_what_a_gateway_sends_on_with_its_clients_agent_is_recorded(telemetry: Telemetry) -> None:
+    """The name of the OpenAI SDK in a header is no call of this process's SDK."""
+    agent = {"user-agent": "OpenAI/Python 3.57.0"}
+    with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
+        client.post(f"{URL}/chat/completions", json=HELLO, headers=agent)
+    assert costs(telemetry) == [0.5]
+
+
+def test_an_exception_with_a_history_of_its_own_is_the_callers(telemetry: Telemetry) -> None:
+    """What the caller's exceptions are like is nothing to us."""
+
+    class TheirsError(Exception):
+        history = None
+        response = property(lambda _self: 1 / 0)
+
+    def hook(_: Any) -> None:
+        with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx, cost=0.25))) as other:
+            other.post(f"{URL}/chat/completions", json={"model": "b"})
+        raise TheirsError
+
+    transport = httpx.MockTransport(lambda _: answer(httpx))
+    with httpx.Client(transport=transport, event_hooks={"request": [hook]}) as client, pytest.raises(TheirsError):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    assert costs(telemetry) == [0.0, 0.25]
+    assert sorted(call.outcome for call in telemetry.calls) == ["complete", "error"]
+
+
+@pytest.mark.anyio
+async def test_nothing_of_a_call_is_held_by_a_timer_that_it_started(telemetry: Telemetry) -> None:
+    """A timer keeps a copy of the context; an answer that is dropped unread is freed all the same, and abandoned."""
+    dropped: list[weakref.ref[Any]] = []
+
+    def start_timer(_: Any) -> Any:
+        asyncio.get_running_loop().call_later(600, lambda: None)
+        return streamed(httpx)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(start_timer)) as client:
+        request = client.build_request("POST", f"{URL}/chat/completions", json=HELLO)
+        dropped.append(weakref.ref(await client.send(request, stream=True)))
+        gc.collect()
+        assert dropped[0]() is None
+        assert [call.outcome for call in telemetry.settle().calls] == ["abandoned"]

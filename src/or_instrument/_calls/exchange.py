@@ -100,6 +100,7 @@ class Exchange:
             end("error", failure_of_exception(exc, error_type))
         except Exception as error:  # noqa: BLE001 - the shield
             report("observing an exception", error)
+            flight.finish("error")
 
     def _refused(self, response: Any) -> object:
         reader = self.flight.reader

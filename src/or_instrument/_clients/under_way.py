@@ -52,6 +52,18 @@ def _plain(body: object) -> object:
         return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
 
 
+def _answers_of(end: object) -> tuple[object, ...]:
+    """Return the response or exception itself, and the responses before it."""
+    try:
+        # Too many redirects are an exception, which has the last response.
+        last = getattr(end, "response", None) if isinstance(end, BaseException) else end
+        history = getattr(last, "history", None)
+        return (end, last, *history) if isinstance(history, (list, tuple)) else (end, last)
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report("looking at the end of a send", exc)
+        return (end,)
+
+
 class UnderWay:
     """A call until its client has answered: the innermost one while it is, as a context manager."""
 
@@ -109,17 +121,13 @@ class UnderWay:
     def settle(self, end: object) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []
-        try:
-            history = getattr(end, "history", None)
-            own = (end, *history) if isinstance(history, (list, tuple)) else (end,)
-            for flight, held, theirs in inside:
-                if any(theirs is one for one in own):
-                    flight.drop()
-                    held.drop()
-                else:
-                    held.release()
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("ending the calls inside a call", exc)
+        own = _answers_of(end) if inside else ()
+        for flight, held, theirs in inside:
+            if any(theirs is one for one in own):
+                flight.drop()
+                held.drop()
+            else:
+                held.release()
 
 
 class SDKCall(UnderWay):
