@@ -132,7 +132,7 @@ def coverage(session: nox.Session) -> None:
     session.run("pytest", "-q", "--cov", "--cov-report=", "-k", "not fork and not Fork", *CORE_TESTS, *session.posargs)
     # What runs only in a forked child, or only with an older SDK, is run by other tests.
     include = ",".join(f"*/or_instrument/{path}" for path in CORE)
-    session.run("coverage", "report", "--fail-under=95", f"--include={include}")
+    session.run("coverage", "report", "--fail-under=99.8", "--precision=1", f"--include={include}")
 
 
 @nox.session

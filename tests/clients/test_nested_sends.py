@@ -341,3 +341,16 @@ async def test_nothing_of_a_call_is_held_by_a_timer_that_it_started(telemetry: T
         gc.collect()
         assert dropped[0]() is None
         assert [call.outcome for call in telemetry.settle().calls] == ["abandoned"]
+
+
+def test_a_transport_that_sends_the_same_request_on_carries_the_same_call(telemetry: Telemetry) -> None:
+    """Whatever it does with the answer."""
+    inner = httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx, cost=0.25)))
+
+    def send_on(request: Any) -> Any:
+        inner.send(inner.build_request("POST", request.url, content=request.content))
+        return answer(httpx)
+
+    with httpx.Client(transport=httpx.MockTransport(send_on)) as client:
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    assert costs(telemetry) == [0.5]

@@ -161,3 +161,13 @@ def test_two_that_tell_in_one_event_are_read_once() -> None:
     both = b'data: {"error": {"code": 1}, "usage": {"cost": 1}}\n\n'
     mere = b'data: {"choices": []}\n\n'
     assert telling(both + mere * 4, 2) == both + mere * 2
+
+
+def test_routing_behind_the_usage_of_a_large_body_is_read() -> None:
+    """At the end of the tail it is read with all that stands there."""
+    routing = {"attempt": 1, "strategy": "direct"}
+    body = {"id": "gen-1", "choices": [{"text": "x" * 90_000}], "usage": USAGE, "openrouter_metadata": routing}
+    said = [
+        part["openrouter_metadata"] for part in parse_body(json.dumps(body).encode()) if "openrouter_metadata" in part
+    ]  # type: ignore[operator, index]
+    assert said == [routing]
