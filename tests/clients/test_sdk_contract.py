@@ -178,3 +178,15 @@ def test_options_of_pydantic_1() -> None:
 
     made: Any = _sdk.options_of(*_sdk.with_changes((), {"options": options}, options, {"extra_json": {"usage": {}}}))
     assert (made.extra_json, made.url, options.extra_json) == ({"usage": {}}, "/x", None)
+
+
+def test_url_of_a_subclass_with_a_base_url_of_its_own() -> None:
+    """A subclass of the user's may say it anew for each call; the SDK's own is read where its property reads it."""
+
+    class Elsewhere(openai.OpenAI):
+        base_url = property(lambda _self: "https://elsewhere.example/v1", lambda _self, _url: None)  # type: ignore[assignment]
+
+    options = FinalRequestOptions.construct(method="post", url="/chat/completions")
+    plain = openai.OpenAI(base_url="https://openrouter.ai/api/v1", api_key="k")
+    assert _sdk.url_of(plain, options) is plain.base_url
+    assert str(_sdk.url_of(Elsewhere(api_key="k"), options)) == "https://elsewhere.example/v1"

@@ -92,7 +92,7 @@ class OpenAIPatch(Seam):
         return self._returned(exchange, result)
 
     def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
-        """Return the call that begins, `None` where it goes to a host that is not recorded.
+        """Return the call that begins, `None` where nothing is to be recorded, here or below.
 
         Raises `BudgetExceeded` where the code around the call has asked for it.
         """
@@ -102,7 +102,7 @@ class OpenAIPatch(Seam):
         try:
             options = openai_sdk.options_of(args, kwargs)
             endpoint = observer.endpoint(openai_sdk.url_of(client, options))
-            if endpoint is None:
+            if endpoint is None or observer.is_idle():
                 # Inside of one that is recorded (a hook asks something), its answer is not that one's.
                 return None if INNERMOST.get() is None else (SDKCall(None), args, kwargs)
             call = self._call(observer, endpoint, client, options, stream=bool(kwargs.get("stream")))
@@ -123,7 +123,7 @@ class OpenAIPatch(Seam):
         return call, args, kwargs
 
     def _call(self, observer: Observer, endpoint: Endpoint, client: Any, options: Any, *, stream: bool) -> SDKCall:
-        if not self._records or observer.is_idle():
+        if not self._records:
             return SDKCall(openai_sdk.http_of(client))
         asked, whom = partial(_asked, client, options, stream), partial(target_of, client, options)
         seen = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)

@@ -2,16 +2,18 @@
 
 - `OpenAI.request(cast_to, options, ...)` and its async twin: every call passes them, once over all its retries.
 - `_process_response(*, response, ...)` of both: `response` is the one that the SDK goes on with.
-- `_custom_headers` of both, and the HTTP client `_client`.
+- `_custom_headers` of both, the HTTP client `_client`, and `_base_url`, whose property imports a module each time.
 - Of the options: `method`, `url`, `json_data`, `extra_json`, `files`, `headers`, and that they can be copied.
 - Of a `Stream` of a version that does not close its response when it raises: `_iterator`.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -26,8 +28,16 @@ _NO_BODY: Final[Mapping[str, object]] = {}
 
 def url_of(client: Any, options: FinalRequestOptions) -> URL:
     """Return where a call goes: the client's base URL, unless the call names a whole URL of its own."""
-    base: Any = client.base_url
+    kind: Any = type(client)
+    base: Any = client._base_url if _is_sdks(kind) else client.base_url
     return type(base)(options.url) if "://" in options.url else base  # type: ignore[no-any-return]
+
+
+@lru_cache
+def _is_sdks(kind: Any) -> bool:
+    """Return whether a class has its base URL from the SDK; a subclass of the user's may have one of its own."""
+    read = getattr(inspect.getattr_static(kind, "base_url", None), "fget", None)
+    return str(getattr(read, "__module__", "")).startswith("openai.")
 
 
 def http_of(client: Any) -> object:

@@ -86,7 +86,7 @@ class SendSeam(Seam):
 
     def _begin(self, http: Any, args: Args, kwargs: Kwargs) -> Sending | None:
         observer = self._observer
-        if observer is None or self._is_other(http, args, kwargs):
+        if observer is None or self._is_other(http, args, kwargs) or observer.is_idle():
             return None
         try:
             endpoint = observer.named(*self._parts(http, args, kwargs))

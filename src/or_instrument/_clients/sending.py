@@ -106,8 +106,6 @@ def begin(
             return None
         if outer is None and is_sdks(sent.agent) and misses_sdk():
             return Sending(read)
-        if observer.is_idle():
-            return None
         seen = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
         return None if seen is None else Sending(read, outer, *seen)
     except BudgetExceeded:
