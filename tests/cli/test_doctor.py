@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fresh_install import environ, install, run, site_of
+from installed import need
 from otlp_receiver import grpc_receiver, http_receiver
 
 from or_instrument._cli import checkup, seen
@@ -172,19 +173,20 @@ def test_what_the_application_has_done_is_told_from_a_try(tmp_path: Path) -> Non
 )
 def test_greenlets_are_found(library: str, patch: str, tmp_path: Path) -> None:
     """Whether the application has patched its threads is told."""
-    pytest.importorskip(library)
+    need(library)
     (tmp_path / "shop.py").write_text(f"import sys\nsys.modules['trio'] = None\n{patch}\n")
     assert "nothing is patched" in _told(_findings(environ(), code=0), library)
     findings = _findings(environ(), "--import", "shop", code=0, cwd=tmp_path)
     assert "threads are patched here" in _told(findings, library)
 
 
+@pytest.mark.slow
 def test_grpc_that_meets_http_is_told() -> None:
     """The distribution speaks gRPC where no protocol is set, and a server of HTTP does not understand it."""
     pytest.importorskip("grpc")
     with http_receiver() as receiver:
         env = environ(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-        findings = _findings(env, "--timeout", "2", code=1)
+        findings = _findings(env, "--timeout", "8", code=1)
     remedies = [finding["remedy"] for finding in findings if finding["subject"] == "otlp"]
     assert all("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in remedy for remedy in remedies)
 
