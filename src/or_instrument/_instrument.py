@@ -177,7 +177,7 @@ def _mend(installed: Assembly) -> None:
     lost = installed.patch.lost()
     if lost:
         installed.patch.mend()
-        _log.warning("another library had taken our patch off %s; it is on again", " and ".join(lost))
+        _log.warning("the patch on %s had been taken off by another library; it is on again", " and ".join(lost))
 
 
 def instrument_at_start() -> None:

@@ -153,7 +153,7 @@ def test_theirs_that_takes_ours_with_it_is_noticed_and_mended(
     client.chat.completions.create(**CHAT)
     assert len(calls) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "another library had taken our patch off OpenAI.request; it is on again"
+        "the patch on OpenAI.request had been taken off by another library; it is on again"
     ]
     or_instrument.uninstrument()
     assert not hasattr(openai.OpenAI.request, "__wrapped__")

@@ -514,3 +514,11 @@ def test_prune_needs_a_ledger(capsys: pytest.CaptureFixture[str]) -> None:
     assert "OR_INSTRUMENT_LEDGER" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main.main(["ledger", "prune", "--keep", "2026-11-01"])
+
+
+def test_a_part_of_a_cross_that_there_is_not_is_told(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that some call has is not."""
+    for crossed in ("model,nosuch", "nosuch,tenant"):
+        _, _, err = run(capsys, "--ledger", book, "--by", crossed, "--format", "csv")
+        assert err == "or-instrument cost: --by nosuch: no call has it\n"
+    assert not run(capsys, "--ledger", book, "--by", "model,tenant", "--format", "csv")[2]

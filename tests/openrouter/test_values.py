@@ -201,8 +201,8 @@ def test_a_dropped_value_is_logged_by_its_type_only(caplog: pytest.LogCaptureFix
         assert count("secret") is None
         assert amount("secret") is None
     assert [record.getMessage() for record in caplog.records] == [
-        "a value of type str cannot be a token count and is dropped",
-        "a value of type str cannot be an amount and is dropped",
+        "a token count is dropped: a value of type str cannot be one",
+        "an amount is dropped: a value of type str cannot be one",
     ]
 
 

@@ -112,6 +112,7 @@ def test_every_other_callable_is_a_sink(sink: Any) -> None:
     [
         ("tracer_provider", "x", "get_tracer"),
         ("tracer_provider", MeterProvider(shutdown_on_exit=False), "get_tracer"),
+        ("tracer_provider", TracerProvider, "get_tracer"),
         ("meter_provider", 5, "get_meter"),
         ("meter_provider", TracerProvider(shutdown_on_exit=False), "get_meter"),
         ("logger_provider", object(), "get_logger"),

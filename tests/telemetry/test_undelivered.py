@@ -43,7 +43,7 @@ def test_one_line_a_minute_in_place_of_theirs(
     for _ in range(4):
         assert exporter.export([]) is SpanExportResult.FAILURE
     assert [record.name for record in caplog.records] == ["or_instrument", "or_instrument"]
-    assert "nothing arrives at http://collector:4318/v1/traces: connection refused. Calls" in caplog.text
+    assert "the exporter delivers nothing to http://collector:4318/v1/traces: connection refused. Calls" in caplog.text
 
 
 def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixture) -> None:

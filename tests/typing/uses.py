@@ -45,7 +45,13 @@ def right_options(words: Literal["own", "off"]) -> None:
     or_instrument.instrument(spans=words, exporter="otlp", lookup="missing", broadcast="link", backend="mlflow,phoenix")
     or_instrument.instrument(content="SPAN_AND_EVENT", content_limit=4096, redact=str.upper)
     or_instrument.instrument(content="span_and_event", inject_usage=False, metrics=False, estimate=True)
-    or_instrument.instrument(router_metadata=True)
+    or_instrument.instrument(router_metadata=True, ledger="costs.db", metric_values_limit=50, logger_provider=None)
+    or_instrument.instrument(exporter="console", broadcast="propagate", content="SPAN_ONLY", clients="all")
+    or_instrument.instrument(exporter="none", broadcast="off", content="EVENT_ONLY", clients=["openai", "httpx"])
+    or_instrument.instrument(spans="enrich", content="NO_CONTENT")
+    or_instrument.instrument(content="span_only")
+    or_instrument.instrument(content="event_only")
+    or_instrument.instrument(content="no_content")
 
 
 def wrong_options(word: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from or_instrument._cli import tables
 from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
-from or_instrument._money.totals import ATTRIBUTE, MODEL, Totals, dimension_of
+from or_instrument._money.totals import ATTRIBUTE, MODEL, NONE, Totals, dimension_of, parts_of
 
 _BAD_DATA: Final = 1
 _NOTHING_SUMMED: Final = 2
@@ -104,8 +105,17 @@ def _each_once(files: Sequence[str]) -> Iterator[str]:
 
 def _tell_absent(by: Sequence[str], totals: Totals) -> None:
     for dimension in by:
-        if dimension not in totals.groups:
-            print(f"or-instrument cost: --by {dimension.replace(ATTRIBUTE, '')}: no call has it", file=sys.stderr)
+        for part in _absent_parts(dimension, totals):
+            print(f"or-instrument cost: --by {part.replace(ATTRIBUTE, '')}: no call has it", file=sys.stderr)
+
+
+def _absent_parts(dimension: str, totals: Totals) -> list[str]:
+    """Return what no call has: the dimension itself, or parts of a cross."""
+    parts = parts_of(dimension)
+    if len(parts) == 1 or dimension not in totals.groups:
+        return [] if dimension in totals.groups else [dimension]
+    values = [json.loads(value) for value in totals.groups[dimension] if value.startswith("[")]
+    return [part for place, part in enumerate(parts) if all(value[place] == NONE for value in values)]
 
 
 def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:

@@ -126,4 +126,4 @@ def _number(value: object) -> float | None:
 
 
 def _log_dropped(kind: str, value: object) -> None:
-    _log.debug("a value of type %s cannot be %s and is dropped", type(value).__name__, kind)
+    _log.debug("%s is dropped: a value of type %s cannot be one", kind, type(value).__name__)

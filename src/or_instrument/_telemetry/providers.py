@@ -165,8 +165,8 @@ class Providers:
 
 
 def check_provider(option: str, provider: object, method: str) -> None:
-    """Raise `ConfigError` where what was given as a provider has no such method; `None` is allowed."""
-    if provider is not None and not callable(getattr(provider, method, None)):
+    """Raise `ConfigError` where what was given is no provider with such a method, or its class; `None` is allowed."""
+    if provider is not None and (isinstance(provider, type) or not callable(getattr(provider, method, None))):
         raise ConfigError(
             f"{option}={provider!r} is not allowed; allowed: a provider, with {method}(), or None for the global one"
         )

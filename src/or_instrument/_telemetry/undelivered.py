@@ -79,8 +79,8 @@ class Undelivered:
             return
         self._told_at = now
         _log.warning(
-            "nothing arrives at %s. Calls go on; spans that cannot be delivered are lost, metrics are sent again. "
-            "This is said once a minute at most; or-instrument doctor tells more.",
+            "the exporter delivers nothing to %s. Calls go on; spans that cannot be delivered are lost, metrics are "
+            "sent again. This is said once a minute at most; or-instrument doctor tells more.",
             problem,
         )
 
