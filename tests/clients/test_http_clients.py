@@ -424,6 +424,34 @@ def test_batch_is_recorded_once_and_without_a_duration_point(fake: FakeOpenRoute
     assert telemetry.total("gen_ai.usage.cost") == call.spend
 
 
+@pytest.mark.parametrize("first", ["usage", "results"])
+def test_batch_of_any_size_tells_its_own_bill(telemetry: Telemetry, first: str) -> None:
+    """Its results have usage objects too, and its id may stand far from both ends."""
+    result = {"response": {"body": {"usage": {"cost": 0.001}, "choices": [{"finish_reason": "length"}]}}}
+    batch: dict[str, Any] = {"usage": {"cost": 0.5}} if first == "usage" else {}
+    batch |= {"id": "batch-1", "model": "a/model", "results": [result] * 2_000, "usage": {"cost": 0.5}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=batch))
+    with httpx.Client(transport=transport) as client:
+        client.get("https://openrouter.ai/api/v1/batches/batch-1")
+    (call,) = telemetry.settle().calls
+    assert (call.spend, call.reply.id, call.reply.model) == (0.5, "batch-1", "a/model")
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_refusal_that_a_hook_raises_is_a_refusal(telemetry: Telemetry, library: Any) -> None:
+    """Many a client has `raise_for_status` among its hooks: the status tells more than the exception."""
+    transport = library.MockTransport(lambda _: library.Response(429, headers={"retry-after": "7"}))
+    with (
+        library.Client(transport=transport, event_hooks={"response": [lambda it: it.raise_for_status()]}) as client,
+        pytest.raises(library.HTTPStatusError),
+    ):
+        client.post("https://openrouter.ai/api/v1/chat/completions", json=BODY)
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.missing, call.reply.status_code) == ("error", "rejected", 429)
+    assert call.failure is not None
+    assert (call.failure.type, call.failure.retry_after) == ("429", 7.0)
+
+
 def test_video_is_recorded_once_and_never_looked_up(fake: FakeOpenRouter, instrumented: Any) -> None:
     """A video's POST, which answers with a generation id, is no call; the poll that shows its cost is one."""
     telemetry = instrumented(lookup="missing")

@@ -98,6 +98,19 @@ def test_a_span_that_ends_before_the_cost_is_known_gets_a_child_with_it(
     assert ours.parent.span_id == theirs.context.span_id
 
 
+def test_each_of_two_calls_inside_one_span_of_theirs_has_its_spend_on_a_span(
+    instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """A sum over spans is the bill: the second call has a span of its own."""
+    telemetry = instrumented(spans="enrich")
+    with _span_of_another(telemetry, CHAT):
+        _ask(client)
+        _ask(client)
+    spends = [span.attributes.get("openrouter.usage.spend") for span in telemetry.spans()]
+    assert len(spends) == 2
+    assert sum(spends) == pytest.approx(float(fake.charged_usd))
+
+
 def test_a_call_that_was_not_billed_makes_no_span_in_enrich_mode(
     instrumented: Callable[..., Any], client: openai.OpenAI, fake: FakeOpenRouter
 ) -> None:

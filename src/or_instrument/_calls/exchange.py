@@ -56,9 +56,7 @@ class Exchange:
             if self._look_inside is not None:
                 self._look(self._look_inside)
             self.sent(response)
-            flight.reader.headers = read_headers(status_code, headers)
-            if status_code >= _REFUSED:
-                flight.reader.refusal = refusal_of(status_code, headers)
+            self._answered_with(status_code, headers)
             if body is None:
                 watch(flight)
             else:
@@ -85,15 +83,20 @@ class Exchange:
     def raised(self, exc: BaseException, *, with_response: bool = True) -> None:
         """See an exception in flight; a cancelled call is one like any other.
 
-        Not every client's exceptions have a response `with_response` that may be looked at without reading it.
+        Of a response whose body may still have to be read (not `with_response`) the status and the headers are seen:
+        that of the exception with which a hook refuses it.
         """
         flight, self.is_awaited = self.flight, False
         if not flight.is_open:
             return
         try:
-            error_type = None
-            response = getattr(exc, "response", None) if with_response else None
-            if response is not None:
+            error_type, response = None, getattr(exc, "response", None)
+            if response is not None and not with_response:
+                self._answered_with(response.status_code, response.headers)
+                if flight.reader.refusal is not None:
+                    flight.finish("error")
+                    return
+            elif response is not None:
                 error_type = self._refused(response)
             # A coroutine that is being destroyed may be so by the garbage collector.
             end = flight.put_off if isinstance(exc, GeneratorExit) else flight.finish
@@ -101,6 +104,12 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - the shield
             report("observing an exception", error)
             flight.finish("error")
+
+    def _answered_with(self, status_code: int, headers: Any) -> None:
+        reader = self.flight.reader
+        reader.headers = read_headers(status_code, headers)
+        if status_code >= _REFUSED:
+            reader.refusal = refusal_of(status_code, headers)
 
     def _refused(self, response: Any) -> object:
         reader = self.flight.reader

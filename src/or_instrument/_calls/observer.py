@@ -149,7 +149,7 @@ class Observer:
             deliver(call, sinks)
 
         collector = None if self._capture is None else self._capture(body)
-        flight = Flight(request, (record,), None, collector)
+        flight = Flight(request, (record,), None, collector, whole=job is not None)
         REAPER.start(at_exit=abandon_all)
         return Seen(Exchange(flight, None, None if keyed is None else keyed.sent), None)
 

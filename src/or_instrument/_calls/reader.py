@@ -24,12 +24,14 @@ _EVENT_STARTS: Final = b":deir"
 class Reader:
     """Reads one answer."""
 
-    __slots__ = ("_copies", "_fold", "_see", "_several", "headers", "kept", "refusal")
+    __slots__ = ("_copies", "_fold", "_limit", "_see", "_several", "headers", "kept", "refusal")
 
-    def __init__(self, *, several: bool = False, see: See | None = None) -> None:
+    def __init__(self, *, several: bool = False, see: See | None = None, whole: bool = False) -> None:
+        """Know whether several choices were asked for, who sees each body, and whether a large one is read `whole`."""
         self._fold = Fold()
         self._several = several
         self._see = see
+        self._limit = LIMIT if see is None and not whole else None
         self._copies = False
         """Whether what comes may change afterwards: a transport may use one buffer for all of it."""
         self.headers: Headers = NO_HEADERS
@@ -66,7 +68,7 @@ class Reader:
         """Take in a whole body that is in memory, without a copy of it."""
         self.kept = kept = self._kind(body)
         if isinstance(kept, Body):
-            kept.show(parse_body(body, limit=LIMIT if self._see is None else None))
+            kept.show(parse_body(body, limit=self._limit))
         elif kept is not None:
             kept.feed(body)
 
@@ -84,7 +86,7 @@ class Reader:
         if not first:
             return None
         if first == b"{":
-            return Body(self._fold, self._see)
+            return Body(self._fold, self._see, self._limit)
         return Events(self._fold, several=self._several, see=self._see) if first in _EVENT_STARTS else Nothing()
 
 
@@ -103,17 +105,18 @@ class Nothing:
 class Body:
     """A JSON body that comes in pieces."""
 
-    __slots__ = ("_excerpt", "_fold", "_see")
+    __slots__ = ("_excerpt", "_fold", "_limit", "_see")
 
-    def __init__(self, fold: Fold, see: See | None) -> None:
+    def __init__(self, fold: Fold, see: See | None, limit: int | None) -> None:
         self._fold = fold
         self._see = see
+        self._limit = limit
         self._excerpt: Excerpt | None = None
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
         if self._excerpt is None:
-            self._excerpt = Excerpt(LIMIT if self._see is None else None)
+            self._excerpt = Excerpt(self._limit)
             data = data.lstrip(_BLANKS)
         self._excerpt.add(data)
 

@@ -43,12 +43,17 @@ class Asker:
         return False
 
     def get(self, url: str, *, options: Mapping[str, Any], cast_to: object) -> object:  # noqa: ARG002 - the SDK's
-        """Return the JSON body that a GET is answered with. Raises `APIConnectionError` and `StatusError`."""
+        """Return the JSON body that a GET is answered with.
+
+        Raises `APIConnectionError`, `StatusError`, and `NoTargetError` where there is no way to ask.
+        """
         try:
             with self._opened() as http:
                 response = http.get(
                     url, params=options["params"], headers=options["headers"], timeout=options["timeout"], **self._more
                 )
+        except NoTargetError:
+            raise
         except Exception as exc:
             raise APIConnectionError from exc
         try:

@@ -53,13 +53,19 @@ class Theirs(NamedTuple):
         """Whether what is written now is still seen."""
         return self.span.is_recording() or (self.attributes is not None and not self.span.get_span_context().is_valid)
 
+    @property
+    def has_spend(self) -> bool:
+        """Whether it has the spend of another call that was made inside it."""
+        return SPEND in (self.attributes or ()) or SPEND in (getattr(self.span, "attributes", None) or ())
+
 
 class Enricher:
     """The span sink where another instrumentation may have made the span.
 
     With `always` it writes on theirs wherever there is one. Otherwise `own` does the work, except where theirs is one
     that asks for no second: util-genai's, or one that suppresses instrumentation inside. The spend of every billed call
-    is on exactly one span: where theirs has ended by the time it is known, or there was none, one of ours is made then.
+    is on exactly one span: one of ours is made where theirs has ended by the time it is known or has that of another
+    call, or where there was none.
     """
 
     def __init__(self, own: Spans, *, always: bool, cost_aliases: Sequence[str] = ()) -> None:
@@ -93,7 +99,7 @@ class Enricher:
         theirs = theirs_in(call.context)
         if call.recovers is not None or (theirs is None and not self._always):
             self._own(call)
-        elif theirs is not None and theirs.is_open:
+        elif theirs is not None and theirs.is_open and not (call.spend is not None and theirs.has_spend):
             self._write(theirs, call)
         elif call.spend is not None:
             context: Context = call.context  # type: ignore[assignment]

@@ -1,8 +1,8 @@
 """Every attribute, metric name, unit and bucket boundary, as constants.
 
-The `gen_ai.*` names are those of the OpenTelemetry GenAI conventions as released in 1.37; `openrouter.*` follows the
-rule that a system's own attributes live under the value of its provider name. Nothing numeric but tokens and
-`gen_ai.usage.cost` lives under `gen_ai.usage.*`: backends add such keys up as tokens.
+The `gen_ai.*` names are those of the OpenTelemetry GenAI conventions, but for those that `docs/semconv` adds;
+`openrouter.*` follows the rule that a system's own attributes live under the value of its provider name. Nothing
+numeric but tokens and `gen_ai.usage.cost` lives under `gen_ai.usage.*`: backends add such keys up as tokens.
 """
 
 from __future__ import annotations
