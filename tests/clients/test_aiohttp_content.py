@@ -87,3 +87,27 @@ def test_what_others_have_put_on_since_stays() -> None:
     assert type(content) is Theirs
     assert hooks._response.close is theirs
     hooks._flight.discard()
+
+
+@pytest.mark.parametrize("name", ["close", "release"])
+def test_an_answer_that_is_let_go_of_unread_is_closed(name: str) -> None:
+    """By either method; the response's own does its work."""
+
+    class Response:
+        def __init__(self) -> None:
+            self.content, self.done = Content(), list[str]()
+
+        def close(self) -> None:
+            self.done.append("close")
+
+        def release(self) -> None:
+            self.done.append("release")
+
+    calls: list[Call] = []
+    response = Response()
+    flight = Flight(Request("chat", "openrouter", "m", "openrouter.ai", 443), [calls.append])
+    hooks = ContentHooks(response, flight)
+    getattr(response, name)()
+    assert (response.done, [call.outcome for call in calls]) == ([name], ["closed"])
+    assert name not in vars(response)
+    del hooks

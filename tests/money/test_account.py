@@ -299,3 +299,8 @@ def test_activity_is_a_list_of_rows() -> None:
     for body in ({}, {"data": {}}, {"data": [1]}):
         with pytest.raises(UnreadableError, match="no list of rows"):
             read_activity(body)
+
+
+def test_an_amount_that_is_no_number_is_unknown() -> None:
+    """JSON of some services has NaN; it is no money."""
+    assert read_credits({"data": {"total_credits": float("nan"), "total_usage": 1.0}}).total_credits is None

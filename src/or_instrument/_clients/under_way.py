@@ -141,10 +141,8 @@ class SDKCall(UnderWay):
         self._http = http
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """End, with what was still being sent."""
+        """End; nobody asks for its exchange any more."""
         super().__exit__(kind, exc, tb)
-        if self.inside:
-            self.settle(None)
         self.let_go()
 
     def is_sent_by(self, http: object) -> bool:
