@@ -43,6 +43,13 @@ PATCH = {
 }
 
 
+def said_without_us(library: str) -> str:
+    """Return what a library says of being patched first: in some environments eventlet complains of a module."""
+    code = f"import sys; sys.modules['trio'] = None; {PATCH[library]}"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+
+
 @pytest.mark.parametrize("library", list(PATCH))
 @pytest.mark.parametrize("when", ["first", "patch_then_call", "between", "after_a_call"])
 def test_calls_are_answered_and_recorded_whenever_threads_become_greenlets(
@@ -68,5 +75,5 @@ def test_calls_are_answered_and_recorded_whenever_threads_become_greenlets(
     assert told == [f"recorded {8 + (when == 'after_a_call')}"], done.stdout[-2000:] + done.stderr
     # Patched late, the libraries themselves complain; not of us.
     assert "or_instrument" not in done.stderr
-    assert done.stderr == "" or when != "first"
+    assert when != "first" or done.stderr == said_without_us(library)
     assert done.returncode == 0
