@@ -101,16 +101,12 @@ class Flight:
         if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
 
-    def read_whole(self, body: bytes) -> None:
-        """See an answer that is in memory."""
+    def answered(self, body: bytes) -> None:
+        """End the call with an answer that is in memory."""
         self.last_read_at = perf_counter()
         self._shielded(self.reader.read, body)
         if self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
-
-    def answered(self, body: bytes) -> None:
-        """End the call with an answer that is in memory."""
-        self.read_whole(body)
         self.finish("complete")
 
     def finish(

@@ -35,6 +35,8 @@ class SendSeam(Seam):
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
         sdk_call = _sent_by_sdk(http)
+        if sdk_call is None and self._is_other(http, args, kwargs):
+            return wrapped(*args, **kwargs)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
         if sending is not None:
             with sending:
@@ -53,8 +55,7 @@ class SendSeam(Seam):
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        sdk_call = _sent_by_sdk(http)
-        if sdk_call is None and self._is_other(http, args, kwargs):
+        if _sent_by_sdk(http) is None and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         return self._asent(wrapped, http, args, kwargs)
 
@@ -86,7 +87,7 @@ class SendSeam(Seam):
 
     def _begin(self, http: Any, args: Args, kwargs: Kwargs) -> Sending | None:
         observer = self._observer
-        if observer is None or self._is_other(http, args, kwargs) or observer.is_idle():
+        if observer is None or observer.is_idle():
             return None
         try:
             endpoint = observer.named(*self._parts(http, args, kwargs))
