@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import http.client
 import http.server
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import httpx
 import openai
 import pytest
+from handled import handled
 from in_memory import Telemetry
 
 import or_instrument
@@ -74,12 +74,8 @@ def proxy(fake: FakeOpenRouter) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     passed: list[tuple[str, str]] = []
     port = int(fake.base_url.rpartition(":")[2].partition("/")[0])
     handler = type("Handler", (Proxy,), {"port": port, "passed": passed})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}", passed
-        server.shutdown()
-        thread.join()
+    with handled(handler) as own_port:
+        yield f"127.0.0.1:{own_port}", passed
 
 
 def httpx_client(library: Any) -> Callable[[str], Awaitable[None]]:

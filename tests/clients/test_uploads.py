@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from handled import handled
 from in_memory import Telemetry
 
 aiohttp = pytest.importorskip("aiohttp")
@@ -63,12 +63,8 @@ def swallow() -> Iterator[tuple[str, list[int]]]:
     """Return the URL of a server that takes any upload, and the sizes of what it took."""
     sizes: list[int] = []
     handler = type("Handler", (Swallow,), {"sizes": sizes})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/api/v1/audio/transcriptions", sizes
-        server.shutdown()
-        thread.join()
+    with handled(handler) as port:
+        yield f"http://127.0.0.1:{port}/api/v1/audio/transcriptions", sizes
 
 
 def pieces() -> Iterator[bytes]:
