@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from fresh_install import ROOT
 
 import or_instrument
 
 HEAVY = ("openai", "opentelemetry", "wrapt")
+FAKE = sorted((ROOT / "src" / "or_instrument" / "testing").glob("*.py"))
 
 
 def test_every_public_name_is_there_and_listed() -> None:
@@ -36,3 +41,24 @@ def test_switching_on_imports_no_openai() -> None:
     code = "import sys, or_instrument; or_instrument.instrument(); print('openai' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("file", FAKE, ids=lambda file: file.stem)
+def test_the_fake_stands_alone(file: Path) -> None:
+    """It imports its own parts and the standard library, nothing else of ours."""
+    assert set(_foreign(file)) == set()
+
+
+def test_the_hook_imports_one_thing() -> None:
+    """What runs at interpreter start, which is no part of the package, imports of it what switches recording on."""
+    assert set(_foreign(ROOT / "src" / "_or_instrument_startup.py")) == {"or_instrument._instrument"}
+
+
+def _foreign(file: Path) -> Iterator[str]:
+    """Yield what a file imports, wherever in it, beside its neighbours and the standard library."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level != 1:
+            names = ["." * node.level + (node.module or "")]
+        else:
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        yield from (name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
