@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from or_instrument._clients.seams import CLIENTS
-from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER
-from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours
+from or_instrument._telemetry.backends import AS_TEXT, BACKENDS, NO_SPEND
+from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours, is_taken
 
 ENABLED: Final = "OR_INSTRUMENT_ENABLED"
 _TRUE: Final = frozenset(("true", "1", "yes", "on"))
@@ -102,11 +102,21 @@ def _backends(value: object) -> tuple[str, ...]:
 
 def _aliases(value: object) -> tuple[str, ...]:
     names = _names(value)
-    others = tuple(name for name in names if name not in NO_NUMBER)
-    if names != others:
-        instead = (f"{name} is a text, for it set {_BACKEND}={NO_NUMBER[name]}" for name in names if name in NO_NUMBER)
-        raise PartlyRefusedError(others, "; ".join((_ALIASES_ALLOWED, *instead)))
+    refused = {name: why for name in names if (why := _why_no_alias(name))}
+    if refused:
+        others = tuple(name for name in names if name not in refused)
+        told = (f"{name} {why}" for name, why in refused.items())
+        raise PartlyRefusedError(others, "; ".join((_ALIASES_ALLOWED, *told)))
     return names
+
+
+def _why_no_alias(name: str) -> str | None:
+    if name in NO_SPEND:
+        return f"is no number of USD, for it set {_BACKEND}={NO_SPEND[name]}"
+    if is_taken(name):
+        return "is ours and tells something else"
+    readers = [who for read, who in AS_TEXT.items() if name == read or (read.endswith(".") and name.startswith(read))]
+    return f"is read as text by {readers[0]}" if readers else None
 
 
 def _content_limit(value: object) -> int:

@@ -18,6 +18,11 @@ from or_instrument._telemetry.backends import BACKENDS
 
 WARNED = logging.WARNING
 ALIASES = "OR_INSTRUMENT_COST_ALIASES"
+COSTS = [
+    *("gen_ai.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total", "$ai_total_cost_usd"),
+    *("langwatch.span.cost", "langfuse.observation.metadata.cost", "signoz.gen_ai.usage.tokens.cost"),
+]
+"""What somebody may read as the cost of a call."""
 EXAMPLES: list[tuple[str, str, object, object]] = [
     ("hosts", "a.example, b.example", ["a.example", "b.example"], ("a.example", "b.example")),
     ("inject_usage", "no", False, False),
@@ -27,6 +32,7 @@ EXAMPLES: list[tuple[str, str, object, object]] = [
     ("metric_attributes", "feature,tenant,feature", ["feature", "tenant"], ("feature", "tenant")),
     ("backend", "MLflow, signoz,mlflow", ["mlflow", "signoz"], ("mlflow", "signoz")),
     ("cost_aliases", "operation.cost,", ["operation.cost"], ("operation.cost",)),
+    ("cost_aliases", ",".join(COSTS), COSTS, tuple(COSTS)),
 ]
 """Option, variable's text, the same as a keyword, what both come to."""
 
@@ -146,8 +152,27 @@ def test_an_alias_that_must_hold_a_text_is_dropped_alone(caplog: pytest.LogCaptu
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{ALIASES}='operation.cost,mlflow.llm.cost,llm.cost.total' is not allowed")
     assert record.getMessage().endswith(
-        "; mlflow.llm.cost is a text, for it set OR_INSTRUMENT_BACKEND=mlflow); the others are used"
+        "; mlflow.llm.cost is no number of USD, for it set OR_INSTRUMENT_BACKEND=mlflow); the others are used"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gen_ai.usage.total_tokens", "no number of USD, for it set OR_INSTRUMENT_BACKEND=openlit"),
+        ("input.value", "no number of USD, for it set OR_INSTRUMENT_BACKEND=phoenix"),
+        ("gen_ai.usage.input_tokens", "ours and tells something else"),
+        ("openrouter.provider.name", "ours and tells something else"),
+        ("mlflow.spanInputs", "read as text by MLflow"),
+        ("langfuse.observation.cost_details", "read as text by Langfuse"),
+        ("openinference.span.kind", "read as text by Phoenix"),
+    ],
+)
+def test_an_alias_that_is_something_else_is_dropped(caplog: pytest.LogCaptureFixture, name: str, why: str) -> None:
+    """What we or a backend write or read there is no number of USD: the warning says which of these it is."""
+    assert resolve({}, {ALIASES: f"operation.cost,{name}"}).cost_aliases == ("operation.cost",)
+    (record,) = caplog.records
+    assert record.getMessage().endswith(f"; {name} is {why}); the others are used")
 
 
 def test_every_backend_can_be_chosen() -> None:

@@ -13,7 +13,7 @@ from opentelemetry.trace import use_span
 import or_instrument
 from or_instrument import Call, Reply, Request, Usage
 from or_instrument._records import PENDING, Content
-from or_instrument._telemetry.backends import BACKENDS, NO_NUMBER, together
+from or_instrument._telemetry.backends import BACKENDS, NO_SPEND, together
 from or_instrument.testing import Answer, FakeOpenRouter
 
 REQUEST: Final = Request("chat", "openrouter", "a/model", "openrouter.ai", 443)
@@ -73,10 +73,10 @@ def test_langfuse_prices_a_call_once_that_is_looked_up() -> None:
     assert langfuse.of_call(call()) == {}
 
 
-def test_a_name_that_must_hold_a_text_is_known_as_such() -> None:
-    """An alias of the spend under that name would be a number."""
-    assert NO_NUMBER["mlflow.llm.cost"] == "mlflow"
-    assert NO_NUMBER.keys().isdisjoint(name for backend in BACKENDS.values() for name in backend.numbers)
+def test_a_name_that_must_hold_something_else_is_known_as_such() -> None:
+    """An alias of the spend under that name would be a number of USD."""
+    assert (NO_SPEND["mlflow.llm.cost"], NO_SPEND["gen_ai.usage.total_tokens"]) == ("mlflow", "openlit")
+    assert NO_SPEND.keys().isdisjoint(name for told in ("posthog", "signoz") for name in BACKENDS[told].numbers)
 
 
 def test_several_backends_get_all_their_names() -> None:

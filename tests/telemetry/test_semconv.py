@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import or_instrument
+from or_instrument._settings import resolve
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 yaml = pytest.importorskip("yaml")
@@ -134,6 +135,13 @@ def test_every_attribute_of_ours_is_used() -> None:
     used = frozenset[str]().union(*registry().used.values())
     assert set(registry().defined) - used == set()
     assert {name for name in used if name.startswith("openrouter.")} <= set(registry().defined)
+
+
+def test_no_registered_name_but_the_spend_s_is_an_alias_of_it() -> None:
+    """`OR_INSTRUMENT_COST_ALIASES` takes none of our own attributes away: in its place would be a number of USD."""
+    names = registry().used["span.openrouter.client"]
+    aliases = resolve({}, {"OR_INSTRUMENT_COST_ALIASES": ",".join(sorted(names))}).cost_aliases
+    assert set(aliases) == {"gen_ai.usage.cost", "openrouter.usage.spend"}
 
 
 def test_the_reference_lists_every_name_and_no_other() -> None:

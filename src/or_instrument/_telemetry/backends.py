@@ -133,10 +133,40 @@ BACKENDS: Final[Mapping[str, Backend]] = {
     "signoz": Backend(numbers={"signoz.gen_ai.usage.tokens.cost": _spend, "_signoz.gen_ai.total_cost": _spend}),
 }
 
-NO_NUMBER: Final[Mapping[str, str]] = {
-    attribute: name for name, backend in BACKENDS.items() for attribute in (*backend.texts, *backend.content)
+NO_SPEND: Final[Mapping[str, str]] = {
+    attribute: name
+    for name, backend in BACKENDS.items()
+    for attribute in (
+        *backend.texts,
+        *backend.content,
+        *(attribute for attribute, tell in backend.numbers.items() if tell is not _spend),
+    )
 }
-"""Attributes that must hold text, so no alias of the spend, and the backend that writes each."""
+"""Attributes that must hold something else than a number of USD, and the backend that writes each."""
+
+AS_TEXT: Final[Mapping[str, str]] = {
+    # mlflow/tracing/constant.py: its server parses all of them as JSON.
+    "mlflow.": "MLflow",
+    # langfuse/_client/attributes.py: of metadata, each key may hold a number.
+    "langfuse.observation.cost_details": "Langfuse",
+    "langfuse.observation.input": "Langfuse",
+    "langfuse.observation.level": "Langfuse",
+    "langfuse.observation.model.": "Langfuse",
+    "langfuse.observation.output": "Langfuse",
+    "langfuse.observation.status_message": "Langfuse",
+    "langfuse.observation.usage_details": "Langfuse",
+    "langfuse.trace.": "Langfuse",
+    # openinference/semconv/trace: what Phoenix sorts and shows spans by.
+    "llm.invocation_parameters": "Phoenix",
+    "llm.model_name": "Phoenix",
+    "llm.provider": "Phoenix",
+    "llm.system": "Phoenix",
+    "openinference.span.kind": "Phoenix",
+    "session.id": "Phoenix and Langfuse",
+    "tag.tags": "Phoenix",
+    "user.id": "Phoenix and Langfuse",
+}
+"""Attributes that we do not write and a backend reads as text, and which; a dot at the end stands for all below."""
 
 
 def together(names: Sequence[str]) -> Backend:

@@ -92,6 +92,7 @@ _OURS: Final = (
     *("gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.token.", "gen_ai.usage."),
     *("openrouter.", ERROR_TYPE, SERVER_ADDRESS, SERVER_PORT, HTTP_STATUS),
 )
+_TAKEN: Final = (*_OURS, *CONTENT_ATTRIBUTES, "gen_ai.conversation.id", "gen_ai.embeddings.", "gen_ai.output.type")
 
 DURATION: Final = "gen_ai.client.operation.duration"
 TOKENS: Final = "gen_ai.client.token.usage"
@@ -119,3 +120,11 @@ USD_BUCKETS: Final = (
 def is_ours(name: str) -> bool:
     """Return whether attributes of this name are written by us, not by `attributes(...)`."""
     return name.startswith(_OURS)
+
+
+def is_taken(name: str) -> bool:
+    """Return whether we write something under this name, or keep it for ourselves, that is not the spend."""
+    if name.startswith("gen_ai.usage."):
+        # Some backends read their own names for a cost there.
+        return name in USAGE_ATTRIBUTES
+    return name.startswith(_TAKEN) and name != SPEND
