@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import shutil
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from in_memory import Telemetry
 
+import or_instrument
 from or_instrument.testing import Answer, FakeOpenRouter
 
 requests = pytest.importorskip("requests")
@@ -64,3 +68,65 @@ def test_what_others_have_put_on_since_stays(fake: FakeOpenRouter, telemetry: Te
         response.raw.read()
         assert response.raw.read is theirs
     assert [call.outcome for call in telemetry.settle().calls] == ["complete"]
+
+
+def by_read1(raw: Any) -> bytes:
+    """Read by `read1` of so much, up to the empty piece."""
+    return b"".join(iter(lambda: raw.read1(7), b""))
+
+
+def by_read1_of_all(raw: Any) -> bytes:
+    """Read by `read1` of whatever there is, up to the empty piece."""
+    return raw.read1() + b"".join(iter(lambda: raw.read1(-1), b""))
+
+
+def by_text_lines(raw: Any) -> bytes:
+    """Read lines of text, as urllib3 says how."""
+    raw.auto_close = False
+    return "".join(io.TextIOWrapper(raw, encoding="utf-8", newline="")).encode()
+
+
+def by_readinto(raw: Any) -> bytes:
+    """Read into one buffer."""
+    buffer, data = bytearray(7), b""
+    while count := raw.readinto(buffer):
+        data += buffer[:count]
+    return data
+
+
+def by_copying(raw: Any) -> bytes:
+    """Read as `shutil` does."""
+    copy = io.BytesIO()
+    shutil.copyfileobj(raw, copy, 7)
+    return copy.getvalue()
+
+
+WAYS: dict[str, Callable[[Any], bytes]] = {
+    "text wrapper": lambda raw: io.TextIOWrapper(raw, encoding="utf-8", newline="").read().encode(),
+    "lines of a text wrapper": by_text_lines,
+    "buffered": lambda raw: io.BufferedReader(raw).read(),
+    "read1": by_read1,
+    "read1 of all": by_read1_of_all,
+    "read_chunked": lambda raw: b"".join(raw.read_chunked()),
+    "readinto": by_readinto,
+    "lines": b"".join,
+    "readline": lambda raw: b"".join(iter(raw.readline, b"")),
+    "readlines": lambda raw: b"".join(raw.readlines()),
+    "data": lambda raw: raw.data,
+    "copied": by_copying,
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "is_streamed"),
+    [*((way, True) for way in WAYS), *((way, False) for way in WAYS if way != "read_chunked")],
+)
+def test_raw_is_read_in_every_way(fake: FakeOpenRouter, telemetry: Telemetry, way: str, is_streamed: bool) -> None:
+    """The call is complete and has its bill, and the bytes are those that were sent."""
+    with opened(fake, stream=is_streamed) as response:
+        data = WAYS[way](response.raw)
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.spend) == ("complete", float(fake.charged_usd))
+    or_instrument.uninstrument()
+    with opened(fake, stream=is_streamed) as response:
+        assert len(WAYS[way](response.raw)) == len(data)

@@ -19,7 +19,7 @@ from or_instrument._clients.under_way import Sent
 from or_instrument._openrouter.request import session_in
 
 LIBRARIES: Final = ("requests",)
-_HOOKED: Final = ("stream", "read", "close")
+_HOOKED: Final = ("stream", "read_chunked", "read", "read1", "close")
 
 
 class RequestsPatch(SendSeam):
@@ -58,40 +58,58 @@ class RequestsPatch(SendSeam):
 
 
 class RawHooks:
-    """The hooks on the `urllib3` response under one of requests that is streamed: `stream`, `read`, `close`.
+    """The hooks on the `urllib3` response under one of requests that is streamed: its readers that others are made of.
 
     All ways to read it go through them; `stream` reads by the response's own `read`, and bytes count once.
     """
 
-    __slots__ = ("_flight", "_is_encoded", "_raw", "_streaming")
+    __slots__ = ("_flight", "_is_encoded", "_names", "_raw", "_streaming")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._raw = raw = response.raw
         self._flight = flight
         self._is_encoded = bool(response.headers.get("content-encoding"))
         self._streaming = 0
-        for name in _HOOKED:
+        # Older ones have no `read1`, and who wraps them looks whether they have.
+        self._names = [name for name in _HOOKED if hasattr(type(raw), name)]
+        for name in self._names:
             vars(raw)[name] = getattr(self, name)
         flight.on_end = self.remove
 
     def remove(self) -> None:
         """Take the hooks off."""
         held = vars(self._raw)
-        for name in _HOOKED:
+        for name in self._names:
             if held.get(name) == getattr(self, name):
                 del held[name]
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        is_decoded = bool(kwargs.get("decode_content", args[1] if len(args) > 1 else self._raw.decode_content))
-        return self._streamed(self._original("stream")(*args, **kwargs), is_decoded=is_decoded)
+        return self._streamed("stream", args, kwargs, decodes=self._raw.decode_content)
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Stand in for the response's own."""
+        return self._streamed("read_chunked", args, kwargs, decodes=False)
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         """Stand in for the response's own."""
-        theirs = self._original("read")
+        return self._read("read", args, kwargs, is_whole=True)
+
+    def read1(self, *args: Any, **kwargs: Any) -> Any:
+        """Stand in for the response's own."""
+        return self._read("read1", args, kwargs, is_whole=False)
+
+    def close(self) -> None:
+        """Stand in for the response's own."""
+        self._flight.closing = self._flight.closing or not self._streaming
+        self._original("close")()
+        if not self._streaming:
+            self._flight.finish("closed")
+
+    def _read(self, name: str, args: Args, kwargs: Kwargs, *, is_whole: bool) -> Any:
+        theirs = self._original(name)
         if self._streaming:
             return theirs(*args, **kwargs)
-        decode = kwargs.get("decode_content", args[1] if len(args) > 1 else None)
         amount = kwargs.get("amt", args[0] if args else None)
         self._streaming += 1
         try:
@@ -101,19 +119,17 @@ class RawHooks:
             raise
         finally:
             self._streaming -= 1
-        self._see(data, is_decoded=bool(self._raw.decode_content if decode is None else decode))
-        if not data if amount else amount is None or amount < 0:
+        self._see(data or b"", is_decoded=_decodes(args, kwargs, self._raw.decode_content))
+        # Without an amount `read` reads all that there is; what is empty though something was asked for is the end.
+        if (is_whole and (amount is None or amount < 0)) or (not data and amount != 0):
             self._flight.finish("complete")
         return data
 
-    def close(self) -> None:
-        """Stand in for the response's own."""
-        self._flight.closing = self._flight.closing or not self._streaming
-        self._original("close")()
-        if not self._streaming:
-            self._flight.finish("closed")
+    def _streamed(self, name: str, args: Args, kwargs: Kwargs, *, decodes: bool) -> Iterator[bytes]:
+        theirs: Iterator[bytes] = self._original(name)(*args, **kwargs)
+        return theirs if self._streaming else self._seen(theirs, is_decoded=_decodes(args, kwargs, decodes))
 
-    def _streamed(self, theirs: Iterator[bytes], *, is_decoded: bool) -> Iterator[bytes]:
+    def _seen(self, theirs: Iterator[bytes], *, is_decoded: bool) -> Iterator[bytes]:
         while True:
             self._streaming += 1
             try:
@@ -138,6 +154,12 @@ class RawHooks:
 
     def _original(self, name: str) -> Callable[..., Any]:
         return MethodType(getattr(type(self._raw), name), self._raw)
+
+
+def _decodes(args: Args, kwargs: Kwargs, otherwise: bool) -> bool:
+    """Return whether what is read comes decoded."""
+    said = kwargs.get("decode_content", args[1] if len(args) > 1 else None)
+    return bool(otherwise if said is None else said)
 
 
 def _request(args: Args, kwargs: Kwargs) -> Any:
