@@ -11,31 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from exported import FORMER_HEAD, call, tracker
 
-from or_instrument import Call, CostTracker, Reply, Request, Usage
+from or_instrument import Reply, Usage
 from or_instrument._cli import cost as _cost
 from or_instrument._extras import MissingExtra
-from or_instrument._money import readback as _readback
-from or_instrument._money.export import rows_csv, totals_csv, totals_json
-from or_instrument._money.readback import Cut, read
-from or_instrument._money.totals import Row, Sum, Totals
-
-
-def call(number: int, cost: float | None, model: str = "a/model", **attributes: Any) -> Call:
-    """Return a finished call."""
-    usage = None if cost is None else Usage(cost=cost, input_tokens=3, output_tokens=2, is_byok=False)
-    request = Request("chat", "openrouter", model, "openrouter.ai", 443, attributes=attributes)
-    return Call(number, request, Reply(model=model, provider="P", usage=usage), "complete", 0, 1.0)
-
-
-def tracker(*calls: Call) -> CostTracker:
-    """Return a tracker that has counted these."""
-    made = CostTracker(rows=True)
-    for counted in calls:
-        made(counted)
-    return made
+from or_instrument._money.readback import read
+from or_instrument._money.totals import Row
 
 
 def run(*args: str | Path) -> int:
@@ -145,8 +127,6 @@ def test_table_without_rich_names_the_extra(files: list[Path], monkeypatch: pyte
 
 GOOD = '{"calls": 1, "unknown": 0, "usd": "0.5", "input_tokens": 0, "output_tokens": 0, "lower_bound": 0}'
 HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens,lower_bound\n"
-FORMER_HEAD = "schema,dimension,value,calls,unknown,usd,input_tokens,output_tokens\n"
-FORMER_ROWS = f"schema,{','.join(Row._fields[:-1])}\n"
 ROWS = f"schema,{','.join(Row._fields)}\n"
 ROW = "or_instrument.cost/2,2026-01-01T00:00:00,chat,m,P,complete,,{usd},{byok},response,1,2,{attributes},{bound}\n"
 
@@ -235,95 +215,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.Capt
     told = capsys.readouterr().err
     assert f"{tmp_path / 'none'}: cannot be read: No such file" in told
     assert f"{tmp_path / 'bytes'}:2: is no UTF-8 text" in told
-
-
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
-COSTS = st.lists(st.tuples(st.none() | st.floats(0, 1e6), TEXT.filter(bool), TEXT), max_size=6)
-
-
-@settings(max_examples=60)
-@given(COSTS)
-def test_what_is_written_is_read_back(costs: list[tuple[float | None, str, str]]) -> None:
-    """Totals and rows survive both formats, whatever the texts in them."""
-    made = tracker(*(call(number, cost, model, tag=tag) for number, (cost, model, tag) in enumerate(costs)))
-    rows = list((made._rows or {}).values())
-    for text in (totals_json(made._totals, {}), totals_json(made._totals, {}, rows)):
-        assert same(_readback._read_json(text), made._totals)
-    for text in (totals_csv(made._totals), rows_csv(rows)):
-        assert same(_readback._read_csv(text), made._totals)
-
-
-def same(told: tuple[Totals, list[Any]], totals: Totals) -> bool:
-    """Return whether nothing was wrong and the sums are the same."""
-    return told == (told[0], []) and (told[0].all, told[0].groups) == (totals.all, totals.groups)
-
-
-@settings(max_examples=100)
-@given(st.binary(max_size=60))
-def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
-    """Whatever is in a file, reading it ends with problems and not with an exception."""
-    file = tmp_path_factory.getbasetemp() / "junk"
-    file.write_bytes(junk)
-    assert read(file)[1]
-
-
-FORMER_SUM = '{"calls": 2, "unknown": 1, "usd": "0.25", "input_tokens": 3, "output_tokens": 4}'
-FORMER_JSON_ROW = {
-    **dict.fromkeys(("operation", "provider", "outcome", "missing", "source"), "x"),
-    "started_at": "2026-01-01",
-    "model": "m",
-    "usd": "0.25",
-    "is_byok": True,
-    "attributes": {},
-    "input_tokens": None,
-    "output_tokens": 2,
-}
-FORMER_ROW = "or_instrument.cost/1,2026-01-01T00:00:00,chat,m,P,complete,,0.25,true,response,3,4,{}\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "cut"),
-    [
-        (
-            f'{{"schema": "or_instrument.cost/1", "by": {{"model": {{"m": {FORMER_SUM}}}}}, "total": {FORMER_SUM}}}',
-            Cut(),
-        ),
-        (
-            f"{FORMER_HEAD}or_instrument.cost/1,model,m,2,1,0.25,3,4\nor_instrument.cost/1,total,,2,1,0.25,3,4\n",
-            Cut(),
-        ),
-        (
-            f"{FORMER_ROWS}{FORMER_ROW}{FORMER_ROW.replace('0.25', '')}".replace("3,4", "2,2", 1).replace("3,4", "1,2"),
-            Cut(),
-        ),
-        (
-            json.dumps({"schema": "or_instrument.cost/1", "rows": [FORMER_JSON_ROW, {**FORMER_JSON_ROW, "usd": None}]}),
-            Cut(since="2026"),
-        ),
-    ],
-)
-def test_exports_of_the_former_schema_are_read(text: str, cut: Cut, tmp_path: Path) -> None:
-    """They told of no lower bounds, and are summed as ever."""
-    former = tmp_path / "former"
-    former.write_text(text, "utf-8")
-    totals, problems = read(former, cut)
-    assert problems == []
-    assert totals.all == totals.by("model")["m"] == Sum(2, 1, Decimal("0.25"), totals.all.input_tokens, 4)
-
-
-def test_lower_bounds_are_counted_through_every_format(tmp_path: Path) -> None:
-    """As JSON, as CSV totals and as CSV rows."""
-    usage = Usage(cost=0.1, is_byok=True, upstream_cost=0.2, source="generation", lower_bound=True)
-    cost = tracker(call(1, 0.5), call(2, None)._replace(reply=Reply(model="m", usage=usage)))
-    assert cost.lower_bound == 1
-    paths = [tmp_path / name for name in ("one.json", "two.csv", "rows.csv")]
-    cost.export_json(paths[0])
-    cost.export_csv(paths[1])
-    cost.export_csv(paths[2], rows=True)
-    for path in paths:
-        totals, problems = read(path)
-        assert problems == []
-        assert (totals.all.lower_bound, totals.by("model")["m"].lower_bound, totals.all.calls) == (1, 1, 2)
 
 
 def test_the_table_says_which_costs_are_lower_bounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
