@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.openai_body import Additions
-from or_instrument._clients.seams import Seams
+from or_instrument._clients.registry import Seams
 from or_instrument._content.capture import Capture
 from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError

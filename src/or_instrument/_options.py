@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from or_instrument._clients.seams import CLIENTS
+from or_instrument._clients.registry import CLIENTS
 from or_instrument._telemetry.backends import AS_TEXT, BACKENDS, NO_SPEND
 from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours, is_taken
 

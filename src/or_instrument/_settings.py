@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from or_instrument._clients.seams import CLIENTS
+from or_instrument._clients.registry import CLIENTS
 from or_instrument._errors import ConfigError
 from or_instrument._options import ENABLED, OPTIONS, SWITCH_WORDS, Option, PartlyRefusedError, switch
 

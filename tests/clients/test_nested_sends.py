@@ -19,9 +19,9 @@ from in_memory import Telemetry
 
 import or_instrument
 from or_instrument._clients.aiohttp import AiohttpPatch
+from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx import HTTPXPatch
 from or_instrument._clients.requests import RequestsPatch
-from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent, UnderWay
 
 requests = pytest.importorskip("requests")
@@ -159,7 +159,7 @@ def test_a_failure_of_ours_leaves_a_send_alone(
         raise ZeroDivisionError
 
     with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
-        for broken in ("or_instrument._clients.sending._object", "or_instrument._clients.httpx.body_of"):
+        for broken in ("or_instrument._clients.http_send._object", "or_instrument._clients.httpx.body_of"):
             with monkeypatch.context() as patch:
                 patch.setattr(broken, is_broken)
                 assert client.post(f"{URL}/chat/completions", json=HELLO).json()["id"] == "gen-1"
@@ -200,7 +200,7 @@ def test_a_failure_of_ours_at_a_response_leaves_it_alone(
     def is_broken(*_args: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("or_instrument._clients.sending.Sending.answered", is_broken)
+    monkeypatch.setattr("or_instrument._clients.http_send.Sending.answered", is_broken)
     with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
         assert client.post(f"{URL}/chat/completions", json=HELLO).json()["id"] == "gen-1"
     monkeypatch.undo()

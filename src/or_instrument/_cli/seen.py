@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from or_instrument._cli.finding import NOTE, OK, PROBLEM, Finding, version_of
 from or_instrument._clients.openai_sdk import SUPPORTED
-from or_instrument._clients.seams import OPENAI
+from or_instrument._clients.registry import OPENAI
 from or_instrument._instrument import installed, instrument, is_instrumented
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._options import ENABLED

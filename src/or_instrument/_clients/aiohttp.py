@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
 from or_instrument._clients.asking import AiohttpAsker
+from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.http_send import Sending
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import Sent
 from or_instrument._openrouter.request import session_in
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._clients.asking import HTTPXAsker
+from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.http_send import Sending
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.send_seam import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.sending import Sending
 from or_instrument._clients.under_way import Sent
 from or_instrument._openrouter.request import SESSION_HEADER
 

@@ -16,10 +16,10 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
+from or_instrument._clients.base import Seam
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.seam import Seam
 from or_instrument._clients.target import target_of
 from or_instrument._clients.under_way import INNERMOST, SDKCall
 from or_instrument._errors import BudgetExceeded

@@ -1,4 +1,4 @@
-"""The seams that are asked for, put on and taken off together."""
+"""Which clients there are, in the words of the option `clients`; their seams, put on and taken off together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.aiohttp import AiohttpPatch
+from or_instrument._clients.base import Seam
+from or_instrument._clients.http_base import SendSeam
 from or_instrument._clients.httpx import HTTPXPatch
 from or_instrument._clients.openai import OpenAIPatch
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.requests import RequestsPatch
-from or_instrument._clients.seam import Seam
-from or_instrument._clients.send_seam import SendSeam
 
 OPENAI: Final = "openai"
 _BELOW: Final[Sequence[type[SendSeam]]] = (HTTPXPatch, RequestsPatch, AiohttpPatch)

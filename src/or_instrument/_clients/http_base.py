@@ -8,8 +8,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from or_instrument._calls.observer import Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.seam import Seam
-from or_instrument._clients.sending import Sending, begin
+from or_instrument._clients.base import Seam
+from or_instrument._clients.http_send import Sending, begin
 from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent
 
 Args: TypeAlias = tuple[Any, ...]
