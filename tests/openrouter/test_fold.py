@@ -364,3 +364,44 @@ def test_an_error_event_of_a_message_stream_is_a_failure() -> None:
 def test_a_stop_reason_that_is_no_text_is_none() -> None:
     """Nothing is guessed of it."""
     assert fold([{**HEAD, "stop_reason": 5}]).finish_reasons == ()
+
+
+TOLD: dict[str, Any] = {
+    "input_tokens": 5,
+    "cache_read_input_tokens": 20,
+    "cache_creation_input_tokens": 300,
+    "output_tokens": 7,
+    "cost": 0.25,
+}
+
+
+@given(parts=st.lists(st.fixed_dictionaries({name: st.booleans() for name in TOLD}), min_size=1, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_the_cache_is_added_to_the_input_once_all_is_merged(parts: list[dict[str, bool]]) -> None:
+    """Whichever events of a message's stream tell the input and the counters of the cache: once, or time and again."""
+    events = [{"type": "message_delta", "usage": {name: TOLD[name] for name in TOLD if part[name]}} for part in parts]
+    told = {name for part in parts for name in TOLD if part[name]}
+    usage = fold([*events, {"type": "message_delta", "usage": {}}]).usage or Usage()
+    cached = sum(TOLD[name] for name in told if name.startswith("cache"))
+    assert usage.input_tokens == (TOLD["input_tokens"] + cached if "input_tokens" in told else None)
+    assert usage.cache_read_tokens == (20 if "cache_read_input_tokens" in told else None)
+    assert usage.cost == (0.25 if "cost" in told else None)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([{"input_tokens": 5, "cache_read_input_tokens": 20}, {"input_tokens": 5, "output_tokens": 7}], 25),
+        ([{"input_tokens": 0, "cache_read_input_tokens": 20}, {"input_tokens": 0}], 20),
+        ([{"input_tokens": 5, "cache_read_input_tokens": 20}, {"input_tokens": 0, "cache_read_input_tokens": 0}], 25),
+        ([{"input_tokens": 5, "cache_read_input_tokens": 20}, {"prompt_tokens": 25}], 25),
+        ([{"prompt_tokens": 0, "cache_read_input_tokens": 20}, {"input_tokens": 5}], 25),
+        ([{"input_tokens": 5}, {"cache_read_input_tokens": 20}], 25),
+        ([{"input_tokens": 25, "input_tokens_details": {"cached_tokens": 20}}, {"cache_read_input_tokens": 20}], 25),
+    ],
+)
+def test_the_input_that_counts_says_whether_the_cache_is_in_it(events: list[Any], expected: int) -> None:
+    """Another spelling that comes later counts the cache already; a 0 that comes later says nothing."""
+    usage = fold([{"usage": usage} for usage in events]).usage
+    assert usage is not None
+    assert usage.input_tokens == expected

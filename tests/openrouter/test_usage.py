@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
 from or_instrument import Usage
-from or_instrument._openrouter.usage import parse_usage
+from or_instrument._openrouter.fold import fold
 
 INT64_MAX = 2**63 - 1
 CHAT = {
@@ -73,6 +73,11 @@ PARSED = Usage(
 def test_both_spellings_come_to_the_same(usage: dict[str, object]) -> None:
     """Chat says prompt and completions where Responses says input and output."""
     assert parse_usage(usage) == PARSED
+
+
+def parse_usage(usage: object) -> Usage | None:
+    """Return the usage of an answer that has this object."""
+    return fold([{"usage": usage}]).usage
 
 
 MESSAGES = {

@@ -8,7 +8,7 @@ from typing import Final
 from or_instrument._openrouter.failure import failure_of
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
 from or_instrument._openrouter.routing import METADATA, routing_of
-from or_instrument._openrouter.usage import merge, parse_usage
+from or_instrument._openrouter.usage import APART, Apart, merge, parse_usage
 from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply, Routing, Usage
 
@@ -44,6 +44,7 @@ class Fold:
     """
 
     __slots__ = (
+        "_apart",
         "_error",
         "_error_type",
         "_failed",
@@ -64,6 +65,7 @@ class Fold:
         self._provider: str | None = None
         self._tier: str | None = None
         self._usage: Usage | None = None
+        self._apart: Apart | None = None
         self._routing: Routing | None = None
         self._error: object = None
         self._error_type: object = None
@@ -79,6 +81,8 @@ class Fold:
             failure = self.failure()
         reasons, native = _by_index(self._reasons), _by_index(self._native)
         tier, usage = self._tier, self._usage
+        if self._apart is not None and usage is not None:
+            usage = self._apart.whole(usage)
         if tier is None and usage is not None and usage.details:
             tier = label(usage.details.get(_TIER))
         provider, routing = self._provider, self._routing
@@ -114,8 +118,12 @@ class Fold:
         if (said := body.get("service_tier")) is not None and said != self._tier:
             self._tier = label(said) or self._tier
         if (said := body.get("usage")) is not None:
-            used = parse_usage(said)
+            source = fields(said)
+            used = parse_usage(source)
             self._usage = used if self._usage is None else merge(self._usage, used)
+            # The cache is added to the input at the end, when all is merged that tells of either.
+            may_be_apart = self._apart is not None or not APART.isdisjoint(source)
+            self._apart = (self._apart or Apart()).after(source) if may_be_apart else None
         self._see_end(body)
 
     def _see_event(self, kind: object, event: Mapping[str, object]) -> None:

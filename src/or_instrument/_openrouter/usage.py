@@ -9,7 +9,7 @@ from the cache and what was written to it. What cannot be read is left out, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, NamedTuple, TypeAlias, Union
 
 from or_instrument._openrouter.values import amount, count, fields, flag, label, length, seconds
 from or_instrument._records import Usage
@@ -96,32 +96,45 @@ _USAGE: Final[_Tree] = {
     "server_tool_use": _TOOL_DETAILS,
     "server_tool_use_details": _TOOL_DETAILS,
 }
-_INPUT: Final = _at("input_tokens")
-_BESIDE: Final = frozenset(("cache_read_input_tokens", "cache_creation_input_tokens"))
+_APART: Final = frozenset(("cache_read_input_tokens", "cache_creation_input_tokens"))
+APART: Final = _APART | {"input_tokens"}
+"""The names of which an object must have one for its input to leave out the cache."""
 _UNKNOWN: Final[list[object]] = [None] * len(_READERS)
 _SOURCE: Final = Usage().source
 
 
-def parse_usage(usage: object) -> Usage | None:
-    """Return the usage in a response's `usage` field, `None` where it is no object or nothing in it can be read."""
+def parse_usage(source: Mapping[str, object]) -> Usage | None:
+    """Return what one usage object tells, `None` where nothing in it can be read; its input as it is spelled."""
     known = _UNKNOWN.copy()
     details: dict[str, int | float | str] = {}
-    source = fields(usage)
     _read(source, _USAGE, known, details)
-    if not _BESIDE.isdisjoint(source):
-        known[_INPUT] = _with_cache(source, known[_INPUT])
     if not details and known == _UNKNOWN:
         return None
     return Usage._make((*known, details, _SOURCE, None, False))
 
 
-def _with_cache(source: Mapping[str, object], tokens: object) -> object:
-    """Return the input with what the counters beside it count: only Anthropic's `input_tokens` leaves the cache out."""
-    if not isinstance(tokens, int) or count(source.get("input_tokens")) != tokens:
-        return tokens
-    if count(source.get("prompt_tokens")) or source.get("input_tokens_details"):
-        return tokens
-    return count(tokens + sum(count(source.get(name)) or 0 for name in _BESIDE))
+class Apart(NamedTuple):
+    """Whether the cache has to be added to the input: only Anthropic's `input_tokens` leaves it out."""
+
+    is_bare: bool | None = None
+    """Whether the input that counts is spelled so; `None` while none was told."""
+    is_told: bool = False
+    """Whether counters of the cache stood beside it, in this object of a stream or another."""
+
+    def after(self, source: Mapping[str, object]) -> Apart:
+        """Return the same once a further usage object has come, of which a 0 replaces no number."""
+        bare, whole = count(source.get("input_tokens")), count(source.get("prompt_tokens"))
+        is_bare = self.is_bare
+        if bare or whole or (bare is not None and is_bare is None):
+            is_bare = not whole and not source.get("input_tokens_details")
+        return Apart(is_bare, self.is_told or not _APART.isdisjoint(source))
+
+    def whole(self, usage: Usage) -> Usage:
+        """Return the usage with all of its input."""
+        if not (self.is_bare and self.is_told) or usage.input_tokens is None:
+            return usage
+        cached = (usage.cache_read_tokens or 0) + (usage.cache_creation_tokens or 0)
+        return usage._replace(input_tokens=count(usage.input_tokens + cached))
 
 
 def _read(
