@@ -23,7 +23,7 @@ from statistics import median
 
 from _common import HERE, Row, child_environment, save, show
 
-BASE = "import opentelemetry.trace, wrapt"
+BASE = "import opentelemetry.trace, opentelemetry.metrics, wrapt"
 OURS = "import or_instrument"
 SET_UP = "or_instrument.instrument()"
 SWITCH = "OR_INSTRUMENT_ENABLED"
@@ -68,7 +68,7 @@ def import_rows(rounds: int) -> list[Row]:
     probe = [sys.executable, "-c", f"{OURS}, sys; sys.exit('openai' in sys.modules)"]
     without = subprocess.run(probe, env=environment, check=False).returncode == 0
     return [
-        Row(OURS, "over opentelemetry.trace and wrapt", imported, "ms", None, "<= 20 ms", imported <= 20),
+        Row(OURS, "over opentelemetry and wrapt", imported, "ms", None, "<= 20 ms", imported <= 20),
         Row(SET_UP, "with the import, over the same", set_up, "ms", None, "<= 30 ms", set_up <= 30),
         Row(OURS, "imports openai", float(not without), "", None, "no", without),
     ]
@@ -106,7 +106,7 @@ def switch_rows(rounds: int, wheel: Path | None) -> list[Row]:
         hooks = [hook_in(home / "bare"), hook_in(home / "idle")]
         hooks[0].unlink()
         hooks[1].write_text("import sys\n")
-        clean = {name: value for name, value in os.environ.items() if name not in (SWITCH, "PYTHONPATH")}
+        clean = {name: value for name, value in child_environment().items() if name not in (SWITCH, "PYTHONPATH")}
         commands: dict[str, Command] = {"without": ([bare, "-c", "pass"], clean)}
         commands["idle"] = ([idle, "-c", "pass"], clean)
         for value in ("unset", "false", "true"):

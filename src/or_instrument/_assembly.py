@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.registry import Seams
-from or_instrument._content.capture import Capture
-from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._money.estimate import estimator
 from or_instrument._money.ledgers import ledger_at
-from or_instrument._money.lookup import LOOKUPS, mark_pending
 from or_instrument._money.sessions import Sessions
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._options import OPTIONS
@@ -39,6 +36,8 @@ if TYPE_CHECKING:
     from opentelemetry import metrics as otel_metrics
     from opentelemetry._logs import LoggerProvider
 
+    from or_instrument._calls.observer import BeginCapture, Recovery
+    from or_instrument._content.text import Redact
     from or_instrument._telemetry.backends import Backend
     from or_instrument._telemetry.exporters import Exporters
 
@@ -82,10 +81,10 @@ class Assembly:
                 (*ours, *sinks),
                 open_span=self.providers.prepared(spans.open if spans else None),
                 is_suppressed=is_unwanted,
-                capture=None if settings.content == "no_content" else Capture(settings.content_limit, redact).begin,
+                capture=_capture(settings, redact),
                 look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
                 amend=_amend(settings, estimate),
-                recovery=LOOKUPS.sink if settings.lookup == "missing" else None,
+                recovery=_recovery(settings),
                 keyed=None if ledger is None else ledger.keyed,
             ),
             Additions(
@@ -156,15 +155,36 @@ def checked_ledger(path: str | None, *, is_asked: bool) -> str | None:
 
 
 def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call]:
-    judge = Sessions().judge
-    others = [step for step in (mark_pending if settings.lookup == "missing" else None, estimate) if step is not None]
-    return partial(_in_turn, [judge, *others]) if others else judge
+    steps: list[Callable[[Call], Call]] = [Sessions().judge]
+    if settings.lookup == "missing":
+        from or_instrument._money.lookup import mark_pending  # noqa: PLC0415 - see `_recovery`
+
+        steps.append(mark_pending)
+    if estimate is not None:
+        steps.append(estimate)
+    return partial(_in_turn, steps) if len(steps) > 1 else steps[0]
 
 
 def _in_turn(steps: Sequence[Callable[[Call], Call]], call: Call) -> Call:
     for step in steps:
         call = step(call)
     return call
+
+
+def _recovery(settings: Settings) -> Recovery | None:
+    if settings.lookup != "missing":
+        return None
+    from or_instrument._money.lookup import recovery  # noqa: PLC0415 - who has nothing looked up need not wait for it
+
+    return recovery
+
+
+def _capture(settings: Settings, redact: Redact | None) -> BeginCapture | None:
+    if settings.content == "no_content":
+        return None
+    from or_instrument._content.capture import Capture  # noqa: PLC0415 - who captures nothing need not wait for it
+
+    return Capture(settings.content_limit, redact).begin
 
 
 def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:

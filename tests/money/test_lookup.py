@@ -23,7 +23,8 @@ import or_instrument
 from or_instrument import Call, Reply, Request
 from or_instrument._clients.target import NoTargetError, Target, sync_client, target_of
 from or_instrument._money import question as _question
-from or_instrument._money.lookup import Lookup, Lookups, mark_pending
+from or_instrument._money.lookup import Lookup, mark_pending
+from or_instrument._money.lookup_queue import Lookups
 from or_instrument.testing import Answer
 
 ASK: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]}

@@ -25,6 +25,10 @@ from or_instrument._records import Call, Request, Sink
 _UNNAMED: Final = "call"
 Asked: TypeAlias = tuple[Mapping[str, object], bool]
 """The JSON object that is sent, and whether a stream is asked for."""
+BeginCapture: TypeAlias = Callable[[Mapping[str, object]], Collector | None]
+"""Takes the JSON object that is sent; returns what collects the content of that call, `None` where nothing does."""
+Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], Sink]
+"""Takes who says whom to ask, and whom to tell; returns the sink that has a call looked up."""
 
 
 class Seen(NamedTuple):
@@ -57,10 +61,10 @@ class Observer:
         *,
         open_span: Callable[[Request, int], Context],
         is_suppressed: Callable[[Context], bool],
-        capture: Callable[[Mapping[str, object]], Collector | None] | None = None,
+        capture: BeginCapture | None = None,
         look_inside: Callable[[Context], Context] | None = None,
         amend: Callable[[Call], Call] | None = None,
-        recovery: Callable[[Callable[[], Any], Sequence[Sink]], Sink] | None = None,
+        recovery: Recovery | None = None,
         keyed: Callable[[], KeyedSink] | None = None,
     ) -> None:
         self._hosts = hosts

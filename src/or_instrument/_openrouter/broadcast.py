@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}\Z", re.IGNORECASE)
@@ -43,4 +42,6 @@ def with_trace(body: Mapping[str, object], extra: object, trace_id: int, span_id
 
 
 def _hash(text: str) -> str:
+    from hashlib import sha256  # noqa: PLC0415 - few ask for it, and it takes long to import
+
     return sha256(text.encode()).hexdigest()

@@ -25,7 +25,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, Worker, is_exiting, new_lock
 from or_instrument._money.ledgers import flush_ledgers
-from or_instrument._money.lookup import LOOKUPS
+from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._records import Call
 
 TIMEOUT_S: Final = 5.0

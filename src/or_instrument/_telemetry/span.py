@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
@@ -156,6 +155,8 @@ def describe(failure: Failure) -> str:
     number = failure.code or (str(failure.status_code) if failure.status_code else None)
     if number is None or failure.type != number:
         return failure.type if number is None else f"{number} {failure.type}"
+    from http import HTTPStatus  # noqa: PLC0415 - only a failure needs it
+
     try:
         return f"{number} {HTTPStatus(int(number)).phrase}"
     except ValueError:
