@@ -437,6 +437,51 @@ def test_batch_of_any_size_tells_its_own_bill(telemetry: Telemetry, first: str) 
     assert (call.spend, call.reply.id, call.reply.model) == (0.5, "batch-1", "a/model")
 
 
+def polled(*polls: dict[str, Any]) -> None:
+    """Ask after one job, as often as there are answers."""
+    answers = iter([*polls, polls[-1]])
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": "job-1", **next(answers)}))
+    with httpx.Client(transport=transport) as client:
+        for _ in range(len(polls) + 1):
+            client.get("https://openrouter.ai/api/v1/videos/job-1")
+
+
+@pytest.mark.parametrize(
+    ("polls", "expected"),
+    [
+        ([("pending", 0), ("in_progress", 0), ("completed", 0.5)], [0.5]),
+        ([("in_progress", 0.1), ("completed", 0.5)], [0.5]),
+        ([("validating", 0), ("finalizing", 0), ("cancelling", 0.2), ("cancelled", 0.2)], [0.2]),
+        ([("pending", None), ("completed", None), ("completed", 0.5)], [0.5]),
+        ([("completed", 0)], [0.0]),
+        ([("failed", 0)], [0.0]),
+        ([("failed", None)], []),
+        ([("expired", 0)], [0.0]),
+        ([(None, 0), (None, 0.5)], [0.5]),
+        ([(None, 0)], []),
+        ([("rendering", 0), ("done", 0.5)], [0.5]),
+        ([(5, 0), ({}, 0.5)], [0.5]),
+    ],
+)
+def test_job_is_recorded_with_its_final_cost(telemetry: Telemetry, polls: list[Any], expected: list[float]) -> None:
+    """Once, when it is over; where no status that is known says so, when a cost is told that is not 0."""
+    polled(*({"status": status, "usage": {"cost": cost}} for status, cost in polls))
+    assert [call.spend for call in telemetry.settle().calls] == expected
+
+
+def test_job_that_its_provider_bills_has_a_cost(telemetry: Telemetry) -> None:
+    """With a key of the user's own OpenRouter may charge 0 and the provider more: that is no job without cost."""
+    usage = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
+    polled({"usage": usage})
+    assert [call.spend for call in telemetry.settle().calls] == [0.5]
+
+
+def test_job_that_has_failed_is_an_error(telemetry: Telemetry) -> None:
+    """Its cost is told all the same."""
+    polled({"status": "failed", "error": {"message": "no"}, "usage": {"cost": 0.25}})
+    assert [(call.spend, call.outcome) for call in telemetry.settle().calls] == [(0.25, "error")]
+
+
 @pytest.mark.parametrize("library", [httpx, httpx2])
 def test_refusal_that_a_hook_raises_is_a_refusal(telemetry: Telemetry, library: Any) -> None:
     """Many a client has `raise_for_status` among its hooks: the status tells more than the exception."""

@@ -63,17 +63,14 @@ class Flight:
         context: object = None,
         collector: Collector | None = None,
         amend: Callable[[Call], Call] | None = None,
-        *,
-        whole: bool = False,
     ) -> None:
-        """Know what to do at the end; a large answer is read `whole` where its ends do not tell the bill."""
         self.id = new_id()
         self.request = request
         self.context = context
         self.collector = collector
         several = request.operation == "text_completion" or _SEVERAL in request.parameters
         see = None if collector is None else collector.see
-        self.reader = Reader(several=several, see=see, whole=whole)
+        self.reader = Reader(several=several, see=see)
         self.on_end: Callable[[], None] | None = None
         self.first_chunk_at: float | None = None
         self.last_read_at: float | None = None

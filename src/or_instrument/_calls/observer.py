@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from or_instrument._calls.delivery import deliver
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Collector, Flight
-from or_instrument._calls.jobs import RecordedJobs
+from or_instrument._calls.jobs import Poll, RecordedJobs
 from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
@@ -142,8 +142,13 @@ class Observer:
         first = self._sinks if keyed is None else (keyed, *self._sinks)
         sinks: Sequence[Sink] = (*first, *(tracker for tracker in trackers if tracker not in self._sinks))
 
+        collector = None if self._capture is None else self._capture(body)
+        poll = None if job is None else Poll(collector)
+
         def record(call: Call) -> None:
-            if call.usage is None or call.usage.cost is None or (job is not None and not self._jobs.is_first(job)):
+            if call.usage is None or call.usage.cost is None:
+                return
+            if poll is not None and not (poll.is_final(call.usage) and self._jobs.is_first(job)):
                 return
             token = attach(around)
             try:
@@ -152,8 +157,7 @@ class Observer:
                 detach(token)
             deliver(call, sinks)
 
-        collector = None if self._capture is None else self._capture(body)
-        flight = Flight(request, (record,), None, collector, whole=job is not None)
+        flight = Flight(request, (record,), None, poll or collector)
         REAPER.start(at_exit=abandon_all)
         return Seen(Exchange(flight, None, None if keyed is None else keyed.sent), None)
 

@@ -26,12 +26,12 @@ class Reader:
 
     __slots__ = ("_copies", "_fold", "_limit", "_see", "_several", "headers", "kept", "refusal")
 
-    def __init__(self, *, several: bool = False, see: See | None = None, whole: bool = False) -> None:
-        """Know whether several choices were asked for, who sees each body, and whether a large one is read `whole`."""
+    def __init__(self, *, several: bool = False, see: See | None = None) -> None:
+        """Know whether several choices were asked for, and who sees each body: a large one is then read whole."""
         self._fold = Fold()
         self._several = several
         self._see = see
-        self._limit = LIMIT if see is None and not whole else None
+        self._limit = LIMIT if see is None else None
         self._copies = False
         """Whether what comes may change afterwards: a transport may use one buffer for all of it."""
         self.headers: Headers = NO_HEADERS
