@@ -28,7 +28,7 @@ from httpx import Headers
 
 from or_instrument import Call, Reply, Request, Usage
 from or_instrument._money.ledger import Ledger
-from or_instrument._money.ledgers import ledger_at
+from or_instrument._money.open_ledgers import ledger_at
 from or_instrument._money.schema import open_ledger
 
 EVERY_S = 0.005

@@ -28,7 +28,7 @@ if _typing.TYPE_CHECKING:
         fetch_key,
     )
     from or_instrument._money.tracker import CostTracker, track
-    from or_instrument._openrouter.generation import Credits, Generation, KeyStatus
+    from or_instrument._openrouter.account_records import Credits, Generation, KeyStatus
     from or_instrument._telemetry.gauges import AccountGauges, observe_account
 
 __all__ = [
@@ -69,9 +69,9 @@ __all__ = [
 _LATER = {
     "AccountGauges": "_telemetry.gauges",
     "CostTracker": "_money.tracker",
-    "Credits": "_openrouter.generation",
-    "Generation": "_openrouter.generation",
-    "KeyStatus": "_openrouter.generation",
+    "Credits": "_openrouter.account_records",
+    "Generation": "_openrouter.account_records",
+    "KeyStatus": "_openrouter.account_records",
     "OpenRouterInstrumentor": "_instrumentor",
     "afetch_credits": "_money.account",
     "afetch_generation": "_money.account",

@@ -15,7 +15,7 @@ from or_instrument._clients.registry import Seams
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._money.estimate import estimator
-from or_instrument._money.ledgers import ledger_at
+from or_instrument._money.open_ledgers import ledger_at
 from or_instrument._money.sessions import Sessions
 from or_instrument._openrouter.hosts import Hosts
 from or_instrument._options import OPTIONS
@@ -25,10 +25,11 @@ from or_instrument._telemetry import names
 from or_instrument._telemetry.backends import together
 from or_instrument._telemetry.content import Events, SpanContent, open_events
 from or_instrument._telemetry.enrich import Enricher, is_unwanted
-from or_instrument._telemetry.exit import EXIT, SIGTERM
+from or_instrument._telemetry.exit import EXIT
 from or_instrument._telemetry.metrics import Metrics
 from or_instrument._telemetry.providers import Providers
 from or_instrument._telemetry.servers import SERVERS
+from or_instrument._telemetry.sigterm import SIGTERM
 from or_instrument._telemetry.span import Spans
 from or_instrument._version import __version__
 

@@ -14,8 +14,8 @@ from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
-from or_instrument._money.ledgers import flush_ledgers, leave_ledger
 from or_instrument._money.lookup_queue import LOOKUPS
+from or_instrument._money.open_ledgers import flush_ledgers, leave_ledger
 from or_instrument._options import ENABLED
 from or_instrument._records import Sink
 from or_instrument._settings import enabled, refuse_unknown, resolve

@@ -18,7 +18,7 @@ from commands import run
 from filled_ledger import call, fill, note_lost
 
 from or_instrument import CostTracker
-from or_instrument._cli.ledgers import day, last_days
+from or_instrument._cli.ledger_options import day, last_days
 from or_instrument._money.totals import NONE
 
 

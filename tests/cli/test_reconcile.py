@@ -18,7 +18,7 @@ from filled_ledger import begin, call, fill, made_at, note_lost
 from or_instrument import Call, Generation, Usage
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
-from or_instrument._money import own
+from or_instrument._money import own_side
 from or_instrument._money.prune import prune
 from or_instrument._money.schema import open_ledger
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -248,8 +248,8 @@ def test_a_look_up_tells_what_the_row_does_not_know(
     told = Usage(input_tokens=3, cache_creation_tokens=1)
     fill(tmp_path / "costs.db", [made._replace(reply=made.reply._replace(usage=told))])
     with closing(open_ledger(tmp_path / "costs.db")) as ledger:
-        (unknown,) = own.unknown_in(ledger, own.Scope("openrouter.ai", ""))
-        assert own.recover(ledger, unknown, Generation(id="gen-1", model=filed, total_cost=Decimal("0.5")))
+        (unknown,) = own_side.unknown_in(ledger, own_side.Scope("openrouter.ai", ""))
+        assert own_side.recover(ledger, unknown, Generation(id="gen-1", model=filed, total_cost=Decimal("0.5")))
         told_now = ledger.execute("SELECT model, spend, input_tokens, cache_creation_tokens FROM calls").fetchone()
     assert told_now == (kept, "0.5", 3, 1)
 

@@ -17,9 +17,9 @@ from odd_account import OddAccount
 
 import or_instrument
 from or_instrument import ConfigError, Reply, Usage
-from or_instrument._money import question as _question
+from or_instrument._money import account_requests as _requests
 from or_instrument._money.account import generation_question
-from or_instrument._money.question import Attempts
+from or_instrument._money.account_requests import Attempts
 from or_instrument._openrouter.account import (
     UnreadableError,
     read_activity,
@@ -41,7 +41,7 @@ def fake() -> Iterator[OddAccount]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_question, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.0)
 
 
 def ask(client: openai.OpenAI) -> str:
@@ -149,7 +149,7 @@ def test_server_that_is_gone_is_a_failed_lookup(fake: OddAccount, client: openai
 
 def test_unknown_id_fails_when_the_time_is_up(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     """An id that does not exist ends as LookupFailed with the number of times it was asked for."""
-    monkeypatch.setattr(_question, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.05)
     with pytest.raises(or_instrument.LookupFailed, match=r"asked \d+ times; the last answer was HTTP 404"):
         or_instrument.fetch_generation(client, "gen-none", timeout_s=0.3)
 
@@ -197,7 +197,7 @@ def test_no_client_is_none(client: openai.OpenAI) -> None:
 
 def test_waits_grow_and_honour_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits double up to a limit, are no shorter than the service asks for, and never go past the deadline."""
-    monkeypatch.setattr(_question, "FIRST_WAIT_S", 0.25)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.25)
     now = 0.0
     attempts = Attempts(generation_question("gen-1"), 60.0, lambda: now)
     waits = [attempts.wait_after(ToldError(404)) for _ in range(7)]

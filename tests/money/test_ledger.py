@@ -28,8 +28,7 @@ from in_memory import Telemetry
 import or_instrument
 from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import ledger as _ledger
-from or_instrument._money import ledgers as ledgers_
-from or_instrument._money import own, schema
+from or_instrument._money import open_ledgers, own_side, schema
 from or_instrument._money.entry import COLUMNS, Entry, amount, encoded, entry_of, utc
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
@@ -474,7 +473,7 @@ def test_a_file_that_cannot_be_written_is_one_warning(
     assert record.getMessage().startswith(f"the ledger {path.resolve()} cannot be written (")
     assert why in record.getMessage()
     assert before is None or path.read_bytes() == before
-    ledgers_._ledgers.clear()
+    open_ledgers._ledgers.clear()
 
 
 def test_a_full_disk_is_one_warning_and_what_waits_is_written_later(
@@ -515,7 +514,7 @@ def test_a_ledger_of_the_first_version_begins_with_its_first_call(path: Path, mo
         before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         write(path, [entry_of(call(), 1)])
     with closing(open_ledger(path)) as connection:
-        assert own.coverage_of(connection) == (utc(NOON_NS), "")
+        assert own_side.coverage_of(connection) == (utc(NOON_NS), "")
 
 
 def test_a_ledger_that_is_not_there_is_not_made_by_its_readers(path: Path) -> None:
@@ -535,7 +534,7 @@ def test_half_a_surrogate_pair_makes_no_row_unreadable() -> None:
 PROGRAM = """
 import os, sys, threading, time
 from or_instrument import Call, Reply, Request, Usage
-from or_instrument._money.ledgers import flush_ledgers, ledger_at
+from or_instrument._money.open_ledgers import flush_ledgers, ledger_at
 
 ledger = ledger_at(sys.argv[1])
 

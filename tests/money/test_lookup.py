@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 import or_instrument
 from or_instrument import Call, Reply, Request
 from or_instrument._clients.target import NoTargetError, Target, sync_client, target_of
-from or_instrument._money import question as _question
+from or_instrument._money import account_requests as _requests
 from or_instrument._money.lookup import Lookup, mark_pending
 from or_instrument._money.lookup_queue import Lookups
 from or_instrument.testing import Answer
@@ -41,7 +41,7 @@ def fake() -> Iterator[OddAccount]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_question, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.001)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import Call
-from or_instrument._money import focus, growth, own
+from or_instrument._money import focus, growth, own_side
 from or_instrument._money.entry import utc
-from or_instrument._money.own import Scope
+from or_instrument._money.own_side import Scope
 from or_instrument._money.prune import prune
 from or_instrument._money.query import totals_of
 from or_instrument._money.readings import Reading, note_reading, readings_of
@@ -140,7 +140,7 @@ def test_growth_between_readings_has_each_call_once(
     calls = calls_of(told)
     with closing(open_ledger(filled(folder, calls))) as ledger:
         parts = [
-            sum(side.calls for side in own.sums_of(ledger, Scope("openrouter.ai", *cut, "k", "ended_at")).values())
+            sum(side.calls for side in own_side.sums_of(ledger, Scope("openrouter.ai", *cut, "k", "ended_at")).values())
             for cut in ((begin, middle), (middle, end), (begin, end))
         ]
     assert parts[0] + parts[1] == parts[2]
@@ -162,7 +162,7 @@ def test_pruning_changes_no_growth(folder: Path, told: list[tuple[int, float]], 
 def explained(ledger: sqlite3.Connection) -> Decimal:
     """Return what the ledger has of the growth since its reading."""
     (reading,) = readings_of([ledger], "openrouter.ai", "k")
-    sums = own.sums_of(ledger, Scope("openrouter.ai", reading.at, key="k", clock="ended_at"))
+    sums = own_side.sums_of(ledger, Scope("openrouter.ai", reading.at, key="k", clock="ended_at"))
     return sum((side.usd for side in sums.values()), reading.pruned)
 
 

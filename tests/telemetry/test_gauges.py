@@ -29,7 +29,7 @@ from or_instrument import (
     observe_account,
     uninstrument,
 )
-from or_instrument._money import question as _question
+from or_instrument._money import account_requests as _requests
 from or_instrument._money.prune import prune
 from or_instrument._money.schema import open_ledger
 from or_instrument._money.unattributed import Unattributed
@@ -132,7 +132,7 @@ def test_failures_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A service that answers nonsense again and again is one line in the log at most."""
-    monkeypatch.setattr(_question, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.0)
     fake.answers = [odd_account.html(), odd_account.status(401), odd_account.body([])]
     with observe_account(client, meter_provider=meter.provider) as gauges:
         fake.wait_for(lambda: len(fake.requests) == 1)

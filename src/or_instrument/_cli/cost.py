@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from or_instrument._cli import tables
-from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, ledgers, reading
+from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
 from or_instrument._money.totals import ATTRIBUTE, MODEL, NONE, Totals, dimension_of, parts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from or_instrument._cli.ledgers import VARIABLE, add_ledger, changing, last_days, ledgers
+from or_instrument._cli.ledger_options import VARIABLE, add_ledger, changing, last_days, ledgers
 from or_instrument._errors import ConfigError
 from or_instrument._money.prune import prune
 

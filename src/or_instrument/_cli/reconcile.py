@@ -14,19 +14,19 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from or_instrument._cli.ledgers import VARIABLE, add_ledger, add_since, changing, ledgers
+from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
-from or_instrument._money import own
+from or_instrument._money import own_side
 from or_instrument._money.account import KEY
+from or_instrument._money.account_requests import ask
 from or_instrument._money.entry import utc
 from or_instrument._money.growth import begin, first_whole_day, windows
-from or_instrument._money.own import Scope
-from or_instrument._money.question import ask
+from or_instrument._money.own_side import Scope
 from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_theirs, reasons, theirs_of, total
 from or_instrument._money.statement import activity, covered_from, look_up, others, ours_of
-from or_instrument._openrouter.generation import Activity, KeyStatus
+from or_instrument._openrouter.account_records import Activity, KeyStatus
 from or_instrument._openrouter.hosts import account_host
 from or_instrument._records import add
 
@@ -113,7 +113,7 @@ def _by_activity(asked: _Asked) -> int:
         return _say(f"no day is complete yet: the ledger is asked from {wanted} on, and today is {asked.today} (UTC)")
     look_up(asked.client, asked.books, scope)
     account = activity(asked.client, scope)
-    keys = sorted({key for book in asked.books for key in own.keys_of(book, scope)}, key=str)
+    keys = sorted({key for book in asked.books for key in own_side.keys_of(book, scope)}, key=str)
     if not keys:
         whole = total(compare({}, theirs_of(account))).theirs
         return _say(
@@ -169,7 +169,7 @@ def _conclude(asked: _Asked, lines: Sequence[Line], sums: Line, scope: Scope, be
         print(
             f"Billed by providers to your own keys: {short(sums.ours.byok_usd)} USD{reckoned}; neither is an invoice."
         )
-    lost = sum(own.lost_between(book, scope.since, scope.until) for book in asked.books)
+    lost = sum(own_side.lost_between(book, scope.since, scope.until) for book in asked.books)
     for reason in reasons(sums, lost):
         print(f"- {reason}")
     if agree(sums, asked.tolerance):

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._errors import ConfigError
-from or_instrument._money.question import Question, aask, ask
+from or_instrument._money.account_requests import Question, aask, ask
 from or_instrument._openrouter.account import read_activity, read_credits, read_generation, read_key
-from or_instrument._openrouter.generation import Activity, Credits, Generation, KeyStatus
+from or_instrument._openrouter.account_records import Activity, Credits, Generation, KeyStatus
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI

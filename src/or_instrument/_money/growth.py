@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from or_instrument._money.readings import Reading
-from or_instrument._openrouter.generation import KeyStatus
+from or_instrument._openrouter.account_records import KeyStatus
 from or_instrument._records import add
 
 

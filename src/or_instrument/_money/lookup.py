@@ -17,10 +17,10 @@ from or_instrument._calls.shield import report
 from or_instrument._clients.target import Target, sync_client
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import generation_question
+from or_instrument._money.account_requests import Attempts, Question, get
 from or_instrument._money.lookup_queue import FAILED, LOOKUPS, Lookups
-from or_instrument._money.question import Attempts, Question, get
 from or_instrument._openrouter.account import recovered_reply
-from or_instrument._openrouter.generation import Generation
+from or_instrument._openrouter.account_records import Generation
 from or_instrument._openrouter.hosts import OPENROUTER
 from or_instrument._records import PENDING, Call, Sink
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from or_instrument._money.own import Scope
+from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._records import add
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from or_instrument._money.cells import ADDED, CorruptError, row_of_cells, sum_of_cells
 from or_instrument._money.export import FORMER, ROWS_HEADER, SCHEMA, TOTAL, TOTALS_HEADER
+from or_instrument._money.export_cells import ADDED, CorruptError, row_of_cells, sum_of_cells
 from or_instrument._money.totals import Sum, Totals
 
 if TYPE_CHECKING:

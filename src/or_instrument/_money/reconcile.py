@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from or_instrument._openrouter.generation import Activity
+from or_instrument._openrouter.account_records import Activity
 from or_instrument._records import add
 
 _ZERO: Final = Decimal(0)

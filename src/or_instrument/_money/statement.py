@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._errors import LookupFailed
-from or_instrument._money import own
+from or_instrument._money import own_side
 from or_instrument._money.account import activity_question, filed_question
-from or_instrument._money.own import Scope
-from or_instrument._money.question import ask
+from or_instrument._money.account_requests import ask
+from or_instrument._money.own_side import Scope
 from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
-from or_instrument._openrouter.generation import Activity
+from or_instrument._openrouter.account_records import Activity
 from or_instrument._records import add
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def look_up(client: Any, books: Iterable[sqlite3.Connection], scope: Scope) -> N
     """
     failures = 0
     for book in books:
-        for call in own.unknown_in(book, scope):
+        for call in own_side.unknown_in(book, scope):
             try:
-                own.recover(book, call, ask(client, filed_question(call.generation_id), _ANSWER_S))
+                own_side.recover(book, call, ask(client, filed_question(call.generation_id), _ANSWER_S))
             except LookupFailed as failed:
                 failures += "404" not in failed.last_answer
                 if failures == _PATIENCE:
@@ -50,14 +50,14 @@ def ours_of(books: Iterable[sqlite3.Connection], scope: Scope) -> dict[Place, Si
     """Return what the ledgers have, by day and model."""
     sums: dict[Place, Side] = {}
     for book in books:
-        for place, side in own.sums_of(book, scope).items():
+        for place, side in own_side.sums_of(book, scope).items():
             sums[place] = sums.get(place, Side()).plus(side)
     return sums
 
 
 def covered_from(books: Iterable[sqlite3.Connection]) -> str:
     """Return from when on the ledgers have every call: since the first began, and all that was removed was earlier."""
-    covered = [own.coverage_of(book) for book in books]
+    covered = [own_side.coverage_of(book) for book in books]
     return max(min(begun for begun, _ in covered), *(pruned for _, pruned in covered))
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._calls.worker import new_lock
-from or_instrument._money import own
+from or_instrument._money import own_side
 from or_instrument._money.entry import utc
-from or_instrument._money.own import Scope
+from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.schema import open_ledger
@@ -61,7 +61,7 @@ class Unattributed:
 
     def _begin_anew_where_pruned(self, ledger: sqlite3.Connection) -> Reading:
         first = self._readings(ledger)[0]
-        begin = first, own.coverage_of(ledger)[1]
+        begin = first, own_side.coverage_of(ledger)[1]
         if begin != self._begin:
             self._begin, self._cost, self._last_row, self._pending = begin, Decimal(0), 0, []
         return first

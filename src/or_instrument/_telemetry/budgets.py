@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
-from or_instrument._openrouter.generation import KeyStatus
+from or_instrument._openrouter.account_records import KeyStatus
 from or_instrument._openrouter.values import label
 from or_instrument._telemetry import names
 

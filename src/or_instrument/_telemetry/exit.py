@@ -7,25 +7,22 @@ call, wait for that moment. Nothing is shut down, since other exit functions may
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
-import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic
-from types import FrameType
 from typing import Any, Final, TypeAlias
 
 from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Once, Worker, is_exiting, new_lock
-from or_instrument._money.ledgers import flush_ledgers
+from or_instrument._calls.worker import Once, Worker, is_exiting
 from or_instrument._money.lookup_queue import LOOKUPS
+from or_instrument._money.open_ledgers import flush_ledgers
 from or_instrument._records import Call
 
 TIMEOUT_S: Final = 5.0
@@ -140,53 +137,6 @@ class Exit:
         self._has_news = False
 
 
-class Sigterm:
-    """Closes on SIGTERM too, and then lets it do what it would have done."""
-
-    def __init__(self, close: Callable[[], None]) -> None:
-        self._close = close
-        self._is_on = False
-
-    def listen(self) -> None:
-        """Hear the signal where nobody else does: an application's own handler is left alone.
-
-        Only the main thread can: https://docs.python.org/3/library/signal.html#signals-and-threads
-        """
-        self._is_on = True
-        try:
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._terminate)
-        except ValueError:
-            return
-
-    def unlisten(self) -> None:
-        """Let the signal be."""
-        self._is_on = False
-        try:
-            if signal.getsignal(signal.SIGTERM) == self._terminate:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        except ValueError:
-            return
-
-    def again(self) -> None:
-        """Hear it in a child process too."""
-        if self._is_on:
-            self.listen()
-
-    def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        if type(new_lock()).__module__ == "_thread":
-            self._end(number)
-        else:
-            # Among greenlets the handler may run in their hub, which must not wait. There this starts one more.
-            _thread.start_new_thread(self._end, (number,))
-
-    def _end(self, number: int) -> None:
-        if self._is_on:
-            self._close()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
-
-
 def _force_flush(provider: Any, timeout_s: float) -> None:
     try:
         provider.force_flush(timeout_millis=int(timeout_s * 1000))
@@ -195,8 +145,6 @@ def _force_flush(provider: Any, timeout_s: float) -> None:
 
 
 EXIT: Final = Exit()
-SIGTERM: Final = Sigterm(EXIT.close)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=EXIT.forget)
-    os.register_at_fork(after_in_child=SIGTERM.again)

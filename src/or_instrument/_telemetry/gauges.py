@@ -20,10 +20,10 @@ from or_instrument._calls.worker import PerProcess, Worker
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY
-from or_instrument._money.ledgers import ledger_path
-from or_instrument._money.question import ask, check_client
+from or_instrument._money.account_requests import ask, check_client
+from or_instrument._money.open_ledgers import ledger_path
 from or_instrument._money.unattributed import Unattributed
-from or_instrument._openrouter.generation import KeyStatus
+from or_instrument._openrouter.account_records import KeyStatus
 from or_instrument._openrouter.hosts import account_host
 from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._telemetry.budgets import GAUGES, Gauge, points

@@ -15,7 +15,8 @@ from typing import Any, Final
 import wrapt
 
 from or_instrument._calls.shield import report
-from or_instrument._telemetry.exit import EXIT, SIGTERM
+from or_instrument._telemetry.exit import EXIT
+from or_instrument._telemetry.sigterm import SIGTERM
 
 
 class Servers:

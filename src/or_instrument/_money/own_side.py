@@ -12,7 +12,7 @@ from or_instrument._money.filling import filling
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.reconcile import Place, Side, plain
 from or_instrument._openrouter.account import usage_of
-from or_instrument._openrouter.generation import Generation
+from or_instrument._openrouter.account_records import Generation
 
 if TYPE_CHECKING:
     import sqlite3
