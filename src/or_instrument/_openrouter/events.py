@@ -24,11 +24,7 @@ _HEAD: Final = 8 * 1024
 _TAIL: Final = 24 * 1024
 _BLANK_LINE: Final = b"\n\n"
 _DATA: Final = b"data:"
-_DONE: Final = b"[DONE]"
 _TELLING: Final = re.compile(rb'"(?:usage|error)"(?!\s*:\s*null)')
-_ENDING: Final = re.compile(
-    rb'"(?:native_finish_reason|finish_reason|stop_reason)"\s*:\s*"|"status"\s*:\s*"(?:completed|incomplete|failed)'
-)
 _FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
 _USAGE: Final = b'"usage"'
 _NEXT_KEY: Final = re.compile(r',\s*(?=")')
@@ -72,22 +68,12 @@ def events(block: bytes) -> Iterator[bytes]:
             yield b"\n".join(lines).strip()
 
 
-def is_done(data: bytes) -> bool:
-    """Return whether the data of an event is the mark that ends a stream."""
-    return data.startswith(_DONE)
-
-
 def tells(block: bytes) -> bool:
     """Return whether there is a usage object or an error in a block: a name in quotes, whose value is not null.
 
     Inside a text the quotes would be escaped.
     """
     return _TELLING.search(block) is not None
-
-
-def ends(block: bytes) -> bool:
-    """Return whether something in a block says how the answer ended."""
-    return _DONE in block or _ENDING.search(block) is not None
 
 
 def telling(block: bytes, last: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Final
 from or_instrument._openrouter.failure import failure_of
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
 from or_instrument._openrouter.routing import METADATA, routing_of
+from or_instrument._openrouter.terminal import TERMINAL
 from or_instrument._openrouter.usage import APART, Apart, merge, parse_usage
 from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply, Routing, Usage
@@ -25,7 +26,6 @@ _FINISH_OF_STOP: Final = {
     "refusal": "content_filter",
 }
 """The convention's word for what Anthropic calls a stop reason; others stand as they were sent."""
-_TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop", _ERROR))
 
 
 def fold(bodies: Iterable[object]) -> Reply:
@@ -127,7 +127,7 @@ class Fold:
         self._see_end(body)
 
     def _see_event(self, kind: object, event: Mapping[str, object]) -> None:
-        if isinstance(kind, str) and kind in _TERMINAL:
+        if isinstance(kind, str) and kind in TERMINAL:
             self.is_ended = True
         # A Responses stream reports a failed request as a flat event: {"type": "error", "code": ..., ...}.
         if kind == _ERROR and event.get("error") is None:

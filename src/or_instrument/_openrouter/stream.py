@@ -12,15 +12,14 @@ from typing import Final, TypeAlias
 from or_instrument._openrouter.events import (
     LIMIT,
     Excerpt,
-    ends,
     events,
-    is_done,
     parse_body,
     telling,
     tells,
     with_line_feeds,
 )
 from or_instrument._openrouter.fold import Fold
+from or_instrument._openrouter.terminal import ends, is_done
 
 See: TypeAlias = Callable[[object], None]
 """Is shown each body, chunk or event, parsed."""
