@@ -32,7 +32,7 @@ OLDEST = ("opentelemetry-api==1.30.0", "opentelemetry-sdk==1.30.0", "wrapt==1.17
 
 CALL_TESTS = ("tests/clients",)
 """What depends on the version of the SDK: the shapes, endings and errors of calls."""
-CORE = ("_openrouter/*", "_calls/*", "_clients/*", "_records.py", "_settings.py", "_telemetry/names.py")
+CORE = ("_openrouter/*", "_calls/*", "_clients/*", "_*records.py", "_amounts.py", "_settings.py", "_telemetry/names.py")
 """What a bill depends on."""
 CORE_TESTS = (
     *("tests/openrouter", "tests/calls", "tests/clients", "tests/content"),

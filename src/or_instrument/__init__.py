@@ -13,7 +13,8 @@ from importlib import import_module as _import_module
 
 from or_instrument._calls.scope import attributes
 from or_instrument._errors import BudgetExceeded, ConfigError, LookupFailed
-from or_instrument._records import Attempt, Call, Content, Failure, Reply, Request, Routing, Stage, Usage
+from or_instrument._records import Call, Content, Failure, Reply, Request, Usage
+from or_instrument._routing_records import Attempt, Routing, Stage
 from or_instrument._version import __version__
 
 if _typing.TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Context, Decimal
-from functools import reduce
+from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from or_instrument._amounts import add, exact
 from or_instrument._field_docs import with_field_docs
+from or_instrument._routing_records import Routing
 
 AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
 """What OpenTelemetry takes as the value of a span attribute."""
@@ -18,8 +19,6 @@ Outcome: TypeAlias = Literal["complete", "closed", "abandoned", "cancelled", "er
 NOTHING: Mapping[str, AttributeValue] = {}
 PENDING: Final = "pending"
 """The `missing` of a call whose cost is being looked up: one more `Call` follows, which `recovers` it."""
-_EXACT: Final = Context(prec=700, traps=[])
-"""Adds any two doubles without rounding, whatever precision and traps the application has set for itself."""
 
 
 @with_field_docs
@@ -104,7 +103,7 @@ class Usage(NamedTuple):
             return None
         if not self.is_byok:
             return exact(self.cost)
-        return None if self.upstream_cost is None else _EXACT.add(exact(self.cost), exact(self.upstream_cost))
+        return None if self.upstream_cost is None else add(exact(self.cost), exact(self.upstream_cost))
 
 
 @with_field_docs
@@ -125,60 +124,6 @@ class Failure(NamedTuple):
     """Seconds to wait, where the service said so."""
     status_code: int | None = None
     """The HTTP status."""
-
-
-@with_field_docs
-class Attempt(NamedTuple):
-    """One provider that OpenRouter has tried for a call."""
-
-    provider: str | None = None
-    """Its name."""
-    model: str | None = None
-    """The model that it was asked for."""
-    status: int | None = None
-    """The HTTP status that it answered with."""
-
-
-@with_field_docs
-class Stage(NamedTuple):
-    """What OpenRouter did besides inference: a plugin, a guardrail, server tools."""
-
-    type: str | None = None
-    """`plugin`, `guardrail`, `server_tools`, ..."""
-    name: str | None = None
-    """Its name, such as `web`."""
-    cost_usd: float | None = None
-    """USD, where it was charged for."""
-
-
-@with_field_docs
-class Routing(NamedTuple):
-    """How OpenRouter routed a call, where it was asked to tell. `None` is "not told"."""
-
-    requested: str | None = None
-    """The model as OpenRouter understood it."""
-    strategy: str | None = None
-    """`direct`, `auto`, `fallback`, ..."""
-    region: str | None = None
-    """Where it was routed."""
-    attempt: int | None = None
-    """Which attempt answered, from 1; 0 where no provider was reached."""
-    attempts: tuple[Attempt, ...] = ()
-    """All of them, the first one first."""
-    pipeline: tuple[Stage, ...] = ()
-    """What was done besides inference."""
-    provider: str | None = None
-    """The provider that was selected."""
-    is_byok: bool | None = None
-    """Whether a key of the user's own was used."""
-    generation_time_s: float | None = None
-    """Seconds, from OpenRouter's own request to the end of the provider's answer."""
-
-    @property
-    def pipeline_cost(self) -> float | None:
-        """USD charged for the stages of the pipeline; `None` where none told a cost."""
-        costs = [exact(stage.cost_usd) for stage in self.pipeline if stage.cost_usd is not None]
-        return float(reduce(add, costs)) if costs else None
 
 
 @with_field_docs
@@ -294,13 +239,3 @@ class Call(NamedTuple):
 
 Sink: TypeAlias = Callable[[Call], None]
 """Gets every finished call, in the thread that finished it: be quick, and raise nothing."""
-
-
-def exact(amount: float) -> Decimal:
-    """Return the amount with the digits that the service wrote, not those of its binary neighbour."""
-    return Decimal(str(amount))
-
-
-def add(amount: Decimal, other: Decimal) -> Decimal:
-    """Return the sum with all its digits, whatever decimal context the application has set."""
-    return _EXACT.add(amount, other)

@@ -14,6 +14,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from or_instrument._amounts import add
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
@@ -28,7 +29,6 @@ from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_t
 from or_instrument._money.statement import activity, covered_from, look_up, others, ours_of
 from or_instrument._openrouter.account_records import Activity, KeyStatus
 from or_instrument._openrouter.hosts import account_host
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

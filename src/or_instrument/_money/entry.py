@@ -8,8 +8,9 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from or_instrument._amounts import exact
 from or_instrument._money.totals import moment_of, text_of, usd_text
-from or_instrument._records import Call, Usage, exact
+from or_instrument._records import Call, Usage
 
 _CLIENT: Final = "openrouter.client"
 _JOBS: Final = frozenset(("batches", "videos"))

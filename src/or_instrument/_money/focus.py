@@ -17,9 +17,9 @@ from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from or_instrument._amounts import add
 from or_instrument._money.query import amount_of, amount_sql, count_of, count_sql
 from or_instrument._money.totals import UNKNOWN, usd_text
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

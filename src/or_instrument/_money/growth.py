@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
+from or_instrument._amounts import add
 from or_instrument._money.readings import Reading
 from or_instrument._openrouter.account_records import KeyStatus
-from or_instrument._records import add
 
 
 def first_whole_day(moment: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from or_instrument._amounts import add
 from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from or_instrument._amounts import add
 from or_instrument._money.totals import (
     ATTRIBUTE,
     DAY,
@@ -18,7 +19,6 @@ from or_instrument._money.totals import (
     cross_value,
     parts_of,
 )
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

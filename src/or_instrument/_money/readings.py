@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from or_instrument._records import add
+from or_instrument._amounts import add
 
 if TYPE_CHECKING:
     import sqlite3

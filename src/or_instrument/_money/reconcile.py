@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from or_instrument._amounts import add
 from or_instrument._openrouter.account_records import Activity
-from or_instrument._records import add
 
 _ZERO: Final = Decimal(0)
 LEAST_USD: Final = Decimal("0.01")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from or_instrument._amounts import add
 from or_instrument._errors import LookupFailed
 from or_instrument._money import own_side
 from or_instrument._money.account import activity_question, filed_question
@@ -13,7 +14,6 @@ from or_instrument._money.account_requests import ask
 from or_instrument._money.own_side import Scope
 from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
 from or_instrument._openrouter.account_records import Activity
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

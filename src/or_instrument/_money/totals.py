@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from or_instrument._records import AttributeValue, Call, add
+from or_instrument._amounts import add
+from or_instrument._records import AttributeValue, Call
 
 MODEL: Final = "model"
 PROVIDER: Final = "provider"

@@ -7,6 +7,7 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from or_instrument._amounts import add
 from or_instrument._calls.worker import new_lock
 from or_instrument._money import own_side
 from or_instrument._money.entry import utc
@@ -14,7 +15,6 @@ from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.readings import Reading, note_reading, readings_of
 from or_instrument._money.schema import open_ledger
-from or_instrument._records import add
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,10 +8,11 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from or_instrument._amounts import exact
 from or_instrument._openrouter.account_records import Activity, Credits, Generation, KeyStatus
 from or_instrument._openrouter.usage import merge
 from or_instrument._openrouter.values import amount, flag, get
-from or_instrument._records import Reply, Usage, exact
+from or_instrument._records import Reply, Usage
 
 
 class UnreadableError(ValueError):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from or_instrument._amounts import add
 from or_instrument._field_docs import with_field_docs
-from or_instrument._records import add
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 

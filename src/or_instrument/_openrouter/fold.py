@@ -11,7 +11,8 @@ from or_instrument._openrouter.routing import METADATA, routing_of
 from or_instrument._openrouter.terminal import TERMINAL
 from or_instrument._openrouter.usage import APART, Apart, merge, parse_usage
 from or_instrument._openrouter.values import fields, get, items, label
-from or_instrument._records import Failure, Reply, Routing, Usage
+from or_instrument._records import Failure, Reply, Usage
+from or_instrument._routing_records import Routing
 
 _ERROR: Final = "error"
 _TIER: Final = "openrouter.usage.service_tier"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from or_instrument._openrouter.values import amount, count, fields, flag, get, items, label, seconds
-from or_instrument._records import Attempt, Routing, Stage
+from or_instrument._routing_records import Attempt, Routing, Stage
 
 METADATA: Final = "openrouter_metadata"
 HEADER: Final = "X-OpenRouter-Metadata"

@@ -18,7 +18,8 @@ from opentelemetry.trace import (
 )
 
 from or_instrument._openrouter.broadcast import broadcast_span
-from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Routing, Usage
+from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
+from or_instrument._routing_records import Routing
 from or_instrument._telemetry import names
 from or_instrument._telemetry.backends import Backend
 
