@@ -218,7 +218,7 @@ def test_a_host_that_only_holds_the_name_is_another(telemetry: Telemetry) -> Non
 @pytest.mark.parametrize("seam", [HTTPXPatch, RequestsPatch, AiohttpPatch])
 def test_a_library_that_comes_after_the_end_stays_as_it_is(seam: Any) -> None:
     """Where it is imported after `uninstrument()`, nothing is wrapped."""
-    patch = seam(SimpleNamespace(search=None), lambda: False)
+    patch = seam(SimpleNamespace(hosts=SimpleNamespace(search=None)), lambda: False)
     patch.remove()
     patch._wrap(SimpleNamespace())
     assert not patch.lost()

@@ -17,7 +17,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.headers import Named
-from or_instrument._openrouter.hosts import URL, Endpoint, Hosts
+from or_instrument._openrouter.hosts import Endpoint, Hosts
 from or_instrument._openrouter.paths import is_job, job_of, operation_of, word_of
 from or_instrument._openrouter.request import describe
 from or_instrument._records import Call, Request, Sink
@@ -67,7 +67,8 @@ class Observer:
         recovery: Recovery | None = None,
         keyed: Callable[[], KeyedSink] | None = None,
     ) -> None:
-        self._hosts = hosts
+        self.hosts = hosts
+        """Whose calls are recorded."""
         self._sinks = sinks
         self._open_span = open_span
         self._is_suppressed = is_suppressed
@@ -81,19 +82,6 @@ class Observer:
     def is_idle(self) -> bool:
         """Return whether there is nobody to tell of a call, or whether the user wants none recorded."""
         return (not self._sinks and self._keyed is None and not TRACKERS.get()) or self._is_suppressed(get_current())
-
-    def endpoint(self, url: URL) -> Endpoint | None:
-        """Return where a URL leads, `None` where its calls are not recorded."""
-        return self._hosts.endpoint(url)
-
-    @property
-    def search(self) -> Callable[[str], object]:
-        """What finds a configured host by its name in a host or a URL, quickly; it may also find what is none."""
-        return self._hosts.search
-
-    def named(self, scheme: str, host: str, port: int | None) -> Endpoint | None:
-        """Return where a URL with these parts leads, `None` where its host is none of those named."""
-        return self._hosts.named(scheme, host, port)
 
     def see(
         self,

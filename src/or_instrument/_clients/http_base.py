@@ -10,7 +10,7 @@ from or_instrument._calls.observer import Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
-from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent
+from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent, UnderWay
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -30,11 +30,12 @@ class SendSeam(Seam):
     def __init__(self, observer: Observer, misses_sdk: Callable[[], bool]) -> None:
         """Know what tells whether the OpenAI SDK makes calls that its own seam does not see."""
         super().__init__(observer)
-        self._search = observer.search
+        self._search = observer.hosts.search
         self._misses_sdk = misses_sdk
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        sdk_call = _sent_by_sdk(http)
+        around = INNERMOST.get()
+        sdk_call = None if around is None else _sent_by_sdk(around, http)
         if sdk_call is None and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
@@ -55,12 +56,14 @@ class SendSeam(Seam):
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if _sent_by_sdk(http) is None and self._is_other(http, args, kwargs):
+        around = INNERMOST.get()
+        if (around is None or _sent_by_sdk(around, http) is None) and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         return self._asent(wrapped, http, args, kwargs)
 
     async def _asent(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        sdk_call = _sent_by_sdk(http)
+        around = INNERMOST.get()
+        sdk_call = None if around is None else _sent_by_sdk(around, http)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
         if sending is not None:
             with sending:
@@ -81,7 +84,7 @@ class SendSeam(Seam):
     def _is_other(self, http: Any, args: Args, kwargs: Kwargs) -> bool:
         """Return whether a request goes to no host that is recorded: nearly all do, and this is all that they cost."""
         try:
-            return not self._search(self._text(http, args, kwargs))
+            return self._search(self._text(http, args, kwargs).lower()) is None
         except Exception:  # noqa: BLE001 - see above
             return True
 
@@ -90,7 +93,7 @@ class SendSeam(Seam):
         if observer is None or observer.is_idle():
             return None
         try:
-            endpoint = observer.named(*self._parts(http, args, kwargs))
+            endpoint = observer.hosts.named(*self._parts(http, args, kwargs))
         except Exception:  # noqa: BLE001 - see above
             return None
         if endpoint is None:
@@ -126,6 +129,5 @@ class SendSeam(Seam):
         raise NotImplementedError
 
 
-def _sent_by_sdk(http: object) -> SDKCall | None:
-    around = INNERMOST.get()
+def _sent_by_sdk(around: UnderWay, http: object) -> SDKCall | None:
     return around if type(around) is SDKCall and around.is_sent_by(http) else None

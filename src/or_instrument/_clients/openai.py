@@ -101,7 +101,7 @@ class OpenAIPatch(Seam):
             return None
         try:
             options = openai_sdk.options_of(args, kwargs)
-            endpoint = observer.endpoint(openai_sdk.url_of(client, options))
+            endpoint = observer.hosts.endpoint(openai_sdk.url_of(client, options))
             if endpoint is None or observer.is_idle():
                 # Inside of one that is recorded (a hook asks something), its answer is not that one's.
                 return None if INNERMOST.get() is None else (SDKCall(None), args, kwargs)

@@ -68,8 +68,8 @@ class Hosts:
         self._told: set[str] = set()
         # Most requests of a process go to other hosts, and this search is all that they cost.
         named = "|".join(map(re.escape, self._named)) or _NOTHING
-        self.search: Callable[[str], object] = re.compile(named, re.IGNORECASE).search
-        """Finds a configured host by its name in a host or a URL; what it does not find is none of them."""
+        self.search: Callable[[str], object] = re.compile(named).search
+        """Finds a configured host in a host or a URL in lower case; what it does not find is none of them."""
 
     def endpoint(self, url: URL) -> Endpoint | None:
         """Return where the URL leads, `None` where its calls are not recorded."""
