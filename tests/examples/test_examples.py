@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from decimal import Decimal
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,14 @@ def test_every_example_is_told_of_and_every_link_leads_somewhere() -> None:
     assert named == runnable
     for target in re.findall(r"\]\((?!http)(.*?)\)", overview):
         assert (EXAMPLES / target).exists(), target
+
+
+def test_the_command_that_comes_first_installs_what_they_need() -> None:
+    """The overview's install line has each package that an example shows, and none that there is not here."""
+    overview = (EXAMPLES / "README.md").read_text()
+    line = re.search(r"^pip install '\.\[.*?\]' (.*)$", overview, re.M)
+    assert line is not None
+    shown = {package for packages in NEEDS.values() for package in packages if "." not in package}
+
+    assert shown <= {name.replace("-", "_") for name in line[1].split()}
+    assert all(metadata.version(name) for name in line[1].split())

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filled_ledger import begin, call, fill
+from openai import OpenAI
 from otlp_receiver import http_receiver
+from prometheus_server import check_expressions
 
 from or_instrument import _options
-from or_instrument.testing import FakeOpenRouter
+from or_instrument.testing import Answer, FakeOpenRouter
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -24,8 +31,12 @@ PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md")), ROOT / "ex
 PACKAGE = ROOT / "src" / "or_instrument"
 SERVICE = "https://openrouter.ai/api/v1"
 COLLECTOR = "http://localhost:4318"
-LANGUAGES = {"python", "sh", "text", "yaml", "promql"}
+RECONCILE = "or-instrument reconcile"
+KEY = "sk-or-..."
+"""As the pages write it."""
+LANGUAGES = {"python", "sh", "promql", "text"}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"^(?![-*\d ]).*\n\n(?: {4}|\t)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -64,6 +75,9 @@ SNIPPETS = [block for block in BLOCKS if block.language == "python"]
 # The README's two commands for a newcomer make a virtual environment and run these very tests in it: `.ci/run` executes
 # them.
 COMMANDS = [block for block in BLOCKS if block.language == "sh"][2:]
+QUESTIONS = [block for block in BLOCKS if block.language == "promql"]
+NOT_RUN = [block for block in BLOCKS if block.language == "text" and not block.text.startswith(" ")]
+"""What would install or start something; the drawing is indented."""
 
 
 def _run(command: list[str], fake: FakeOpenRouter, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -98,9 +112,14 @@ def test_a_python_snippet_runs(block: Block, fake: FakeOpenRouter, tmp_path: Pat
 def test_a_command_runs(block: Block, fake: FakeOpenRouter, tmp_path: Path) -> None:
     """A shell command succeeds; where it runs an application, that is recorded, and exported where it says so."""
     (tmp_path / "app.py").write_text(APPLICATION, encoding="utf-8")
+    if "costs.db" in block.text:
+        _keep_books(fake, tmp_path / "costs.db")
 
     with http_receiver() as received:
-        ran = _run(["bash", "-euc", block.text.replace(COLLECTOR, received.url)], fake, tmp_path)
+        script = block.text.replace(COLLECTOR, received.url).replace(
+            RECONCILE, f"{RECONCILE} --base-url {fake.base_url}"
+        )
+        ran = _run(["bash", "-euc", script], fake, tmp_path)
 
     assert ran.returncode == 0, ran.stderr
     if "app.py" in block.text:
@@ -108,6 +127,41 @@ def test_a_command_runs(block: Block, fake: FakeOpenRouter, tmp_path: Path) -> N
         assert isinstance(request.json, dict)
         assert request.json["usage"] == {"include": True}
     assert [span.name for span in received.spans()] == ["chat openai/gpt-5-mini"] * (COLLECTOR in block.text)
+
+
+def _keep_books(fake: FakeOpenRouter, ledger: Path) -> None:
+    """Have the service and a ledger know of one call of yesterday, made with the management key of the pages."""
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    fake.management_key, fake.now = True, yesterday.timestamp
+    fake.script(Answer(cost="0.25"))
+    with OpenAI(api_key=KEY, base_url=fake.base_url) as client:
+        client.chat.completions.create(model="a/model", messages=[{"role": "user", "content": "Hello"}])
+    made = call(1, 0.25, f"{yesterday:%Y-%m-%dT%H:%M}", host="127.0.0.1")
+    fill(ledger, [made], api_key_hash=hashlib.sha256(KEY.encode()).hexdigest())
+    begin(ledger, f"{yesterday:%Y-%m-%dT00:00}")
+    fake.now = time.time
+
+
+@pytest.mark.parametrize("block", QUESTIONS, ids=str)
+def test_a_question_is_answered(block: Block, tmp_path: Path) -> None:
+    """Prometheus takes it as it stands, and tells what a new series and an old one have grown by."""
+    series = {'gen_ai_usage_cost_USD_sum{job="a"}': "_x80 0.25x40", 'gen_ai_usage_cost_USD_sum{job="b"}': "5x80 6x40"}
+
+    check_expressions(tmp_path, series, {block.text: [("{}", 1.25)]}, at="120m")
+
+
+@pytest.mark.parametrize("block", NOT_RUN, ids=str)
+def test_what_cannot_run_here_is_whole(block: Block) -> None:
+    """Of what installs or starts something, the files, extras, groups and packages that it names are there."""
+    words = {word for line in block.text.splitlines() for word in shlex.split(line)}
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[dependency-groups]\n")[2]
+    named = {word for word in words if "/" in word and not word.startswith(".venv/")}
+    extras = {extra for found in re.findall(r"\.\[(.*?)\]", block.text) for extra in found.split(",")}
+
+    assert all((ROOT / name).is_file() for name in named)
+    assert extras <= set(metadata.metadata("or-instrument").get_all("Provides-Extra") or [])
+    assert all(f"\n{group} = [" in project for group in re.findall(r"--group (\S+)", block.text))
+    assert named or extras
 
 
 def test_the_two_commands_come_first() -> None:
@@ -204,8 +258,9 @@ def test_an_option_is_documented(option: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_block_says_what_it_is(page: Path) -> None:
-    """No block escapes these tests for want of a language."""
-    blocks = list(_blocks(page))
+    """No block escapes these tests for want of a fence or a language."""
+    blocks, text = list(_blocks(page)), page.read_text(encoding="utf-8")
 
-    assert page.read_text(encoding="utf-8").count("\n```") == 2 * len(blocks)
+    assert text.count("\n```") == 2 * len(blocks)
+    assert INDENTED.findall(text) == []
     assert {block.language for block in blocks} <= LANGUAGES
