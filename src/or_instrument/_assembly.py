@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.openai_body import Additions
@@ -46,23 +46,24 @@ _log = logging.getLogger("or_instrument")
 _SCOPE: Final = "or_instrument"
 
 
+class Wanted(NamedTuple):
+    """What one `instrument()` asks for; where two are equal, the second changes nothing."""
+
+    settings: Settings
+    tracer_provider: Any
+    meter_provider: Any
+    sinks: tuple[Sink, ...]
+    logger_provider: LoggerProvider | None
+    redact: Redact | None
+
+
 class Assembly:
     """What one `instrument()` has set up."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        tracer_provider: Any,
-        meter_provider: Any,
-        sinks: tuple[Sink, ...],
-        *,
-        logger_provider: LoggerProvider | None,
-        redact: Redact | None,
-        exporters: Exporters | None,
-        estimate: Callable[[Call], Call] | None,
-    ) -> None:
-        self.options = (settings, tracer_provider, meter_provider, sinks, logger_provider, redact)
+    def __init__(self, wanted: Wanted, exporters: Exporters | None, estimate: Callable[[Call], Call] | None) -> None:
+        self.wanted = wanted
         self.at_start = False
+        settings, tracer_provider, meter_provider, sinks, logger_provider, redact = wanted
         self.providers = Providers(tracer_provider, meter_provider, exporters)
         self.events = _events(settings, logger_provider)
         spans = _spans(settings, self.providers)

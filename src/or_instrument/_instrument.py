@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from or_instrument._assembly import Assembly, checked_ledger, load_estimator, load_exporters
+from or_instrument._assembly import Assembly, Wanted, checked_ledger, load_estimator, load_exporters
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
@@ -16,7 +16,7 @@ from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._content.text import Redact
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import flush_ledgers, leave_ledger
-from or_instrument._options import ENABLED
+from or_instrument._options import ENABLED, OPTIONS
 from or_instrument._records import Sink
 from or_instrument._settings import enabled, refuse_unknown, resolve
 from or_instrument._telemetry.providers import Providers, check_provider, flush_within
@@ -119,24 +119,7 @@ def instrument(
 
     """
     global _installed  # noqa: PLW0603 - one per process
-    given = {
-        "exporter": exporter,
-        "hosts": hosts,
-        "clients": clients,
-        "inject_usage": inject_usage,
-        "spans": spans,
-        "metrics": metrics,
-        "router_metadata": router_metadata,
-        "content": content,
-        "content_limit": content_limit,
-        "metric_attributes": metric_attributes,
-        "metric_values_limit": metric_values_limit,
-        "lookup": lookup,
-        "broadcast": broadcast,
-        "backend": backend,
-        "estimate": estimate,
-        "ledger": ledger,
-    }
+    given = {name: value for name, value in locals().items() if name in OPTIONS}
     refuse_unknown(unknown, (*given, "tracer_provider", "meter_provider", "logger_provider", "redact", "sinks"))
     check_provider("tracer_provider", tracer_provider, "get_tracer")
     check_provider("meter_provider", meter_provider, "get_meter")
@@ -145,32 +128,27 @@ def instrument(
     if enabled(os.environ) is False:
         _log.info("%s is false: nothing is instrumented", ENABLED)
         return
-    estimate_ = load_estimator(is_asked=estimate is not None) if settings.estimate else None
+    estimator = load_estimator(is_asked=estimate is not None) if settings.estimate else None
     settings = settings._replace(ledger=checked_ledger(settings.ledger, is_asked=ledger is not None))
     exporters = load_exporters(settings.exporter, is_asked=exporter is not None)
+    wanted = Wanted(settings, tracer_provider, meter_provider, sinks, logger_provider, redact)
     with _lock():
-        if _installed is not None:
-            _mend(_installed)
-            if _installed.options == (settings, tracer_provider, meter_provider, sinks, logger_provider, redact):
-                return
-            if not _installed.at_start:
-                _log.warning(
-                    "instrument(): already instrumented with other options; call uninstrument() first to change them"
-                )
-                return
-            _installed.remove()
-        _installed = Assembly(
-            settings,
-            tracer_provider,
-            meter_provider,
-            sinks,
-            logger_provider=logger_provider,
-            redact=redact,
-            exporters=exporters,
-            estimate=estimate_,
-        )
-        _installed.install()
-        RECORDING.set()
+        if _installed is None or _gives_way(_installed, wanted):
+            _installed = Assembly(wanted, exporters, estimator)
+            _installed.install()
+            RECORDING.set()
+
+
+def _gives_way(installed: Assembly, wanted: Wanted) -> bool:
+    """Mend what is installed; return whether it was taken off, as something else is wanted than at the start."""
+    _mend(installed)
+    if installed.wanted == wanted:
+        return False
+    if not installed.at_start:
+        _log.warning("instrument(): already instrumented with other options; call uninstrument() first to change them")
+        return False
+    installed.remove()
+    return True
 
 
 def _mend(installed: Assembly) -> None:

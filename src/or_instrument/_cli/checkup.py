@@ -88,7 +88,7 @@ def start_up() -> Iterator[Finding]:
 def providers() -> Iterator[Finding]:
     """Say whether telemetry goes anywhere from here."""
     exporter, ours = settings().exporter, installed()
-    given = (None, None) if ours is None else ours.options[1:3]
+    given = (None, None) if ours is None else ours.wanted[1:3]
     found = (("spans", given[0] or trace.get_tracer_provider()), ("metrics", given[1] or metrics.get_meter_provider()))
     for signal, provider in found:
         kind = f"{type(provider).__module__.partition('._')[0]}.{type(provider).__qualname__}"

@@ -78,7 +78,7 @@ def hosts() -> Iterator[Finding]:
 def settings() -> Settings:
     """Return the settings in effect: those of the `instrument()` that was called here, else the environment's."""
     ours = installed()
-    return resolve({}, os.environ) if ours is None else ours.options[0]
+    return resolve({}, os.environ) if ours is None else ours.wanted.settings
 
 
 def _imported(library: Library) -> Finding | None:
