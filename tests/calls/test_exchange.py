@@ -31,14 +31,14 @@ def flown(stream: bool = False) -> tuple[Flight, list[Call]]:
 
 def response(status: int = 200, **more: Any) -> Any:
     """Return what is like a response of httpx."""
-    sent = SimpleNamespace(headers={"authorization": "Bearer k"})
+    sent = SimpleNamespace(headers={"authorization": "Bearer k"}, url="https://a")
     return SimpleNamespace(status_code=status, headers={}, content=b"{}", request=sent, **more)
 
 
 def test_who_is_told_what_was_sent_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     """The call is recorded all the same."""
 
-    def fail(_headers: object) -> None:
+    def fail(_headers: object, _url: object) -> None:
         raise ZeroDivisionError
 
     flight, calls = flown()
@@ -48,15 +48,16 @@ def test_who_is_told_what_was_sent_may_fail(caplog: pytest.LogCaptureFixture) ->
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_who_is_told_what_was_sent_gets_the_headers() -> None:
+def test_who_is_told_what_was_sent_gets_the_headers_and_the_url() -> None:
     """Those of the request: of aiohttp's under another name."""
     told: list[Any] = []
     flight, _ = flown()
-    Exchange(flight, None, told.append).answered(response())
+    Exchange(flight, None, lambda *sent: told.append(sent)).answered(response())
     flight, _ = flown()
-    Exchange(flight, None, told.append).sent(SimpleNamespace(request_info=SimpleNamespace(headers={"x-api-key": "a"})))
+    info = SimpleNamespace(headers={"x-api-key": "a"}, url="https://b")
+    Exchange(flight, None, lambda *sent: told.append(sent)).sent(SimpleNamespace(request_info=info))
     flight.discard()
-    assert told == [{"authorization": "Bearer k"}, {"x-api-key": "a"}]
+    assert told == [({"authorization": "Bearer k"}, "https://a"), ({"x-api-key": "a"}, "https://b")]
 
 
 def test_a_refusal_that_nobody_has_read_is_told_by_its_status() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import ResponseHooks, body_of
@@ -15,6 +15,8 @@ from or_instrument._openrouter.headers import Named, read_headers
 from or_instrument._openrouter.values import get
 
 _REFUSED: Final = 400
+SeeSent: TypeAlias = Callable[[Named, object], object]
+"""Is shown the headers and the URL of the request that was answered."""
 
 
 class Exchange:
@@ -26,7 +28,7 @@ class Exchange:
         self,
         flight: Flight,
         look_inside: Callable[[Any], Any] | None = None,
-        see_sent: Callable[[Named], object] | None = None,
+        see_sent: SeeSent | None = None,
     ) -> None:
         self.flight = flight
         self._look_inside = look_inside
@@ -65,12 +67,12 @@ class Exchange:
             report("observing a response", exc)
 
     def sent(self, response: Any) -> None:
-        """See with which headers the request of a response was sent."""
+        """See with which headers, and where to, the request of a response was sent."""
         if self._see_sent is None:
             return
         try:
             request = getattr(response, "request_info", None) or response.request
-            self._see_sent(request.headers)
+            self._see_sent(request.headers, request.url)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("seeing what was sent", exc)
 

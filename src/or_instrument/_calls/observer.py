@@ -9,7 +9,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from or_instrument._calls.delivery import deliver
-from or_instrument._calls.exchange import Exchange
+from or_instrument._calls.exchange import Exchange, SeeSent
 from or_instrument._calls.flight import Collector, Flight
 from or_instrument._calls.jobs import Poll, RecordedJobs
 from or_instrument._calls.live import abandon_all
@@ -27,8 +27,6 @@ Asked: TypeAlias = tuple[Mapping[str, object], bool]
 """The JSON object that is sent, and whether a stream is asked for."""
 BeginCapture: TypeAlias = Callable[[Mapping[str, object]], Collector | None]
 """Takes the JSON object that is sent; returns what collects the content of that call, `None` where nothing does."""
-Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], Sink]
-"""Takes who says whom to ask, and whom to tell; returns the sink that has a call looked up."""
 
 
 class Seen(NamedTuple):
@@ -39,13 +37,17 @@ class Seen(NamedTuple):
 
 
 class KeyedSink(Protocol):
-    """A sink of one call, which is also told the headers that the call was sent with."""
+    """A sink of one call, which is also told where the request went that was answered, and with which headers."""
 
-    def sent(self, headers: Named, /) -> None:
-        """Take the headers."""
+    def sent(self, headers: Named, url: object, /) -> None:
+        """Take the headers, and the URL, which is a text or an object of its client's."""
 
     def __call__(self, call: Call, /) -> None:
         """Take the call."""
+
+
+Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], KeyedSink]
+"""Takes who says whom to ask, and whom to tell; returns the sink that has a call looked up."""
 
 
 class Observer:
@@ -112,7 +114,15 @@ class Observer:
 
     def _open(self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]) -> Seen:
         keyed = None if self._keyed is None else self._keyed()
-        sinks = self._sinks_for(endpoint, whom, self._sinks if keyed is None else (keyed, *self._sinks))
+        sinks: Sequence[Sink] = self._sinks if keyed is None else (keyed, *self._sinks)
+        see_sent: SeeSent | None = None if keyed is None else keyed.sent
+        if endpoint.is_named:
+            if trackers := TRACKERS.get():
+                sinks = self._with_trackers(trackers, sinks)
+            if self._recovery is not None:
+                recovery = self._recovery(whom, sinks)
+                sinks = (*sinks, recovery)
+                see_sent = recovery.sent if see_sent is None else _each(see_sent, recovery.sent)
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
         try:
@@ -121,7 +131,7 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return Seen(Exchange(flight, self._look_inside, None if keyed is None else keyed.sent), context)
+        return Seen(Exchange(flight, self._look_inside, see_sent), context)
 
     def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Seen:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
@@ -157,16 +167,17 @@ class Observer:
             # The span that is current now is the user's: nothing of the call must be written on it.
             return set_span_in_context(INVALID_SPAN)
 
-    def _sinks_for(self, endpoint: Endpoint, whom: Callable[[], Any], sinks: Sequence[Sink]) -> Sequence[Sink]:
-        trackers = TRACKERS.get()
-        if not endpoint.is_named or not (trackers or self._recovery is not None):
-            return sinks
-        sinks = self._with_trackers(trackers, sinks) if trackers else sinks
-        return sinks if self._recovery is None else (*sinks, self._recovery(whom, sinks))
-
     def _with_trackers(self, trackers: Sequence[Tracker], sinks: Sequence[Sink]) -> Sequence[Sink]:
         once = dict.fromkeys(trackers)
         for tracker in once:
             tracker.check_budget()
         # One that counts the whole process may be entered too, for its limit.
         return (*sinks, *(tracker for tracker in once if tracker not in sinks))
+
+
+def _each(*seers: SeeSent) -> SeeSent:
+    def see(headers: Named, url: object) -> None:
+        for see_sent in seers:
+            see_sent(headers, url)
+
+    return see

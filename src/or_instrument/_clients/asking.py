@@ -49,9 +49,9 @@ class Asker:
         """
         try:
             with self._opened() as http:
-                response = http.get(
-                    url, params=options["params"], headers=options["headers"], timeout=options["timeout"], **self._more
-                )
+                headers = options["headers"]
+                more = self._more(headers)
+                response = http.get(url, params=options["params"], headers=headers, timeout=options["timeout"], **more)
         except NoTargetError:
             raise
         except Exception as exc:
@@ -64,7 +64,8 @@ class Asker:
             raise StatusError(response, body)
         return body
 
-    _more: Mapping[str, Any] = {}
+    def _more(self, headers: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002 - sub-classes use it
+        return {}
 
     def _opened(self) -> AbstractContextManager[_HTTP]:
         raise NotImplementedError
@@ -82,14 +83,16 @@ class HTTPXAsker(Asker):
         headers = _credentials(request.headers)
         return Target(cls(client), generation_url(str(request.url)), headers)
 
+    def _more(self, headers: Mapping[str, str]) -> Mapping[str, Any]:
+        # What the call was sent with goes before what the client sends by itself, and asks nobody for a new token.
+        return {"auth": None} if any(name.lower() == "authorization" for name in headers) else {}
+
     def _opened(self) -> AbstractContextManager[_HTTP]:
         return http_client(self._client)
 
 
 class RequestsAsker(Asker):
     """Asks through a session of requests with the adapters, proxies and certificates of the user's."""
-
-    _more: Mapping[str, Any] = {"allow_redirects": False}
 
     def __init__(self, session: Any, proxies: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         self._session = session
@@ -104,6 +107,9 @@ class RequestsAsker(Asker):
             resolve = import_module("requests.utils").resolve_proxies
             proxies = resolve(request, session.proxies, session.trust_env)
         return Target(cls(session, proxies, settings), generation_url(request.url), _credentials(request.headers))
+
+    def _more(self, headers: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002 - see above
+        return {"allow_redirects": False}
 
     @contextmanager
     def _opened(self) -> Iterator[_HTTP]:

@@ -16,8 +16,14 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from or_instrument._openrouter.headers import Named
+
 _HTTP_LIBRARIES: Final = ("httpx", "httpx2")
 _NOT_OURS: Final = ("accept", "content-length", "content-type", "idempotency-key")
+
+
+_KEYS: Final = ("authorization", "x-api-key")
+_PORTS: Final = {"https": 443, "http": 80}
 
 
 class NoTargetError(Exception):
@@ -32,6 +38,13 @@ class Target(NamedTuple):
     """The whole URL of `/generation` at the host that served the call."""
     headers: Mapping[str, str]
     """The call's credentials, in case the client's change."""
+
+    def sent_with(self, headers: Named, url: str) -> Target:
+        """Return the same with the credentials of a request that went to a URL, if that is of the host to be asked."""
+        if _origin(url) != _origin(self.url):
+            return self  # a redirect led to another one
+        sent = {name: value for name in _KEYS if (value := headers.get(name))}
+        return self._replace(headers={**{n: v for n, v in self.headers.items() if n.lower() not in sent}, **sent})
 
 
 def target_of(client: Any, options: Any) -> Target:
@@ -91,6 +104,11 @@ def generation_url(url: str) -> str:
             return f"{head}{'/api' if below == '/api/' else ''}/v1/generation"
     whole = urlsplit(url)
     return f"{whole.scheme}://{whole.netloc}/generation"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def http_library() -> ModuleType:

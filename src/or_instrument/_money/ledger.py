@@ -195,7 +195,7 @@ class KeyedSink:
         self._ledger = ledger
         self._hash: str | None = None
 
-    def sent(self, headers: Named) -> None:
+    def sent(self, headers: Named, _url: object) -> None:
         """Take the headers that the call was sent with; its names are asked for in lower case."""
         key = api_key(headers)
         if key is not None:

@@ -21,6 +21,7 @@ from or_instrument._money.account_requests import Attempts, Question, get
 from or_instrument._money.lookup_queue import FAILED, LOOKUPS, Lookups
 from or_instrument._openrouter.account import recovered_reply
 from or_instrument._openrouter.account_records import Generation
+from or_instrument._openrouter.headers import Named
 from or_instrument._openrouter.hosts import OPENROUTER
 from or_instrument._records import PENDING, Call, Sink
 
@@ -103,20 +104,30 @@ class Lookup:
         deliver(told, self._sinks)
 
 
-def recovery(whom: Callable[[], Target], sinks: Sequence[Sink], lookups: Lookups = LOOKUPS) -> Sink:
-    """Return the last sink of a call: it has the call looked up, and `sinks` told, where it is pending.
+class Recovery:
+    """The last sink of a call: it has the call looked up, and other sinks told, where it is pending."""
 
-    `whom` says whom to ask; it is asked for while the call begins.
-    """
+    def __init__(self, target: Target, sinks: Sequence[Sink], lookups: Lookups) -> None:
+        self._target = target
+        self._sinks = sinks
+        self._lookups = lookups
+
+    def sent(self, headers: Named, url: object) -> None:
+        """Take the credentials with which the call was sent: an `auth=` adds them on the way."""
+        self._target = self._target.sent_with(headers, str(url))
+
+    def __call__(self, call: Call) -> None:
+        """Have the call looked up."""
+        if call.missing == PENDING:
+            self._lookups.add(Lookup(call, self._sinks, self._target))
+
+
+def recovery(whom: Callable[[], Target], sinks: Sequence[Sink], lookups: Lookups = LOOKUPS) -> Recovery:
+    """Return the last sink of a call. `whom` says whom to ask; it is asked for while the call begins."""
     lookups.start()
     try:
         target = whom()
     except Exception as exc:  # noqa: BLE001 - the shield
         report("noting whom to ask about a call", exc)
         target = _NOBODY
-
-    def look_up(call: Call) -> None:
-        if call.missing == PENDING:
-            lookups.add(Lookup(call, sinks, target))
-
-    return look_up
+    return Recovery(target, sinks, lookups)
