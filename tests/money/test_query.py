@@ -22,12 +22,17 @@ COSTS = st.none() | st.floats(0, 1e9) | st.floats(0, 1e-20)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(COSTS, st.dictionaries(NAMES, VALUES, max_size=3)), max_size=8), NAMES.filter(bool))
+@given(
+    st.lists(st.tuples(COSTS, st.dictionaries(NAMES, VALUES, max_size=3)), max_size=8),
+    NAMES.filter(bool),
+    st.sampled_from([1, 5]),
+)
 def test_sums_are_exact(
-    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[float | None, dict[str, str]]], name: str
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[float | None, dict[str, str]]], name: str, times: int
 ) -> None:
-    """Whatever the amounts, and whatever the names and values of attributes; a NUL is shown as what cannot be shown."""
+    """Whatever the amounts, names and values of attributes, and how many have the same; a NUL is shown as a mark."""
     path = tmp_path_factory.mktemp("ledger") / "costs.db"
+    told = told * times
     fill(path, [call(number, usd, **attributes) for number, (usd, attributes) in enumerate(told)])
     tracker = CostTracker()
     for number, (usd, attributes) in enumerate(told):
