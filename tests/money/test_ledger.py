@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from in_memory import Telemetry
 
 import or_instrument
 from or_instrument import Call, Content, Failure, Reply, Request, Usage
+from or_instrument._money import books, open_ledgers, own_side, schema
 from or_instrument._money import ledger as _ledger
-from or_instrument._money import open_ledgers, own_side, schema
 from or_instrument._money.entry import COLUMNS, Entry, amount, encoded, entry_of, utc
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
@@ -436,6 +437,31 @@ def test_what_cannot_be_a_row_is_counted(path: Path, ledger: Ledger) -> None:
     assert lost(path) == 1
 
 
+class _Short(sqlite3.Connection):
+    """A connection whose texts have to be short, as those of each have to be shorter than 1 GB."""
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Refuse what is too long, as SQLite does."""
+        if any(isinstance(value, str) and len(value) > 100_000 for value in parameters):
+            raise sqlite3.DataError("string or blob too big")
+        return super().execute(sql, parameters)
+
+
+def test_a_call_too_large_for_sqlite_keeps_no_other_back(
+    path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is lost and counted, with one warning; those before and after it are written, also of a batch too large."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Short))
+    texts = ["", "x" * 200_000, "x" * 60_000, "x" * 60_000, "x" * 200_000, ""]
+    for number, text in enumerate(texts):
+        ledger(call(number, request=Request("chat", "openrouter", None, "openrouter.ai", 443, attributes={"a": text})))
+    assert ledger.flush()
+    assert [row["call"] for row in rows(path)] == [0, 2, 3, 5]
+    assert lost(path) == 2
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"the ledger {path} cannot take a call (string or blob too big). It is lost")
+
+
 def _corrupt(path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
 
@@ -716,7 +742,7 @@ def test_flush_confirms_nothing_that_is_still_being_made_a_row(path: Path, monke
         assert go_on.wait(10)
         return entry_of(*args)
 
-    monkeypatch.setattr(_ledger, "entry_of", slow)
+    monkeypatch.setattr(books, "entry_of", slow)
     kept = Ledger(str(path))
     kept(call())
     assert began.wait(10)

@@ -8,75 +8,24 @@ where it is locked, waiting and trying again are ours.
 from __future__ import annotations
 
 import logging
-import secrets
 import sqlite3
-import threading
 import time
-from collections import deque
 from hashlib import sha256
 from typing import Final
 
 from or_instrument._calls.worker import PerProcess, Worker
-from or_instrument._money.entry import Entry, entry_of, utc
-from or_instrument._money.journal import Journal
+from or_instrument._money.books import FIRST_PAUSE_S, Books
 from or_instrument._money.schema import NotALedgerError
 from or_instrument._openrouter.headers import Named, api_key
 from or_instrument._records import Call
 
 _log = logging.getLogger("or_instrument")
 _CAPACITY: Final = 10_000
-_BATCH: Final = 100
 _GATHER_S: Final = 0.03
-_FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 _FLUSH_S: Final = 5.0
 _FORK_WAIT_S: Final = 1.0
-
-
-class _Books:
-    """What one process has to write into one file. A random number tells it from all others, past and present."""
-
-    def __init__(self, path: str) -> None:
-        self.waiting: deque[tuple[Call, str | None]] = deque()
-        self.lost: deque[None] = deque()
-        # Held while a statement runs and not longer: nothing inside yields to another greenlet.
-        self.writing = threading.Lock()
-        self.pause_s = _FIRST_PAUSE_S
-        self.failing_since: float | None = None
-        self.has_warned = False
-        self._process = secrets.randbits(63)
-        self._batch: list[Entry] = []
-        self._journal = Journal(path)
-
-    @property
-    def left(self) -> int:
-        """How many calls wait."""
-        return len(self._batch) + len(self.waiting)
-
-    def write(self) -> int:
-        """Write one batch; return how many calls that were. Raises what the journal raises, and keeps the batch."""
-        self._batch = self._batch or self._next()
-        written = len(self._batch)
-        if written:
-            self._journal.write(self._batch)
-            self._batch = []
-        lost = len(self.lost)
-        if lost:
-            self._journal.note_lost(self._process, utc(time.time_ns())[:10], lost)
-            for _ in range(lost):
-                self.lost.popleft()
-        return written
-
-    def _next(self) -> list[Entry]:
-        batch: list[Entry] = []
-        while self.waiting and len(batch) < _BATCH:
-            call, api_key_hash = self.waiting.popleft()
-            try:
-                batch.append(entry_of(call, self._process, api_key_hash))
-            except (ArithmeticError, TypeError, ValueError):
-                self.lost.append(None)
-        return batch
 
 
 class Ledger:
@@ -84,9 +33,9 @@ class Ledger:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._books = PerProcess(lambda: _Books(path))
+        self._books = PerProcess(lambda: Books(path))
         self._worker = Worker("or_instrument-ledger", self._work)
-        self._held: _Books | None = None
+        self._held: Books | None = None
 
     def __call__(self, call: Call, api_key_hash: str | None = None) -> None:
         """Have a call written."""
@@ -122,7 +71,7 @@ class Ledger:
                 return False
         return True
 
-    def _left(self, books: _Books, deadline: float) -> int | None:
+    def _left(self, books: Books, deadline: float) -> int | None:
         # Asked while no batch is being made: what has left the queue is in the file then, or still counted.
         if not books.writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return None
@@ -154,22 +103,35 @@ class Ledger:
             time.sleep(0)
         return None
 
-    def _write(self, books: _Books, deadline: float) -> int | None:
+    def _write(self, books: Books, deadline: float) -> int | None:
         if not books.writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return None
         try:
             written = books.write()
         except (OSError, NotALedgerError, sqlite3.Error) as exc:
-            failure: Exception = exc
+            failure: Exception | None = exc
         else:
-            books.pause_s, books.failing_since = _FIRST_PAUSE_S, None
-            return written
+            books.pause_s, books.failing_since = FIRST_PAUSE_S, None
+            failure = None
         finally:
             books.writing.release()
+        self._tell_refusal(books)
+        if failure is None:
+            return written
         self._failed(books, failure)
         return None
 
-    def _failed(self, books: _Books, exc: Exception) -> None:
+    def _tell_refusal(self, books: Books) -> None:
+        if books.refusal is not None and not books.has_told_refusal:
+            books.has_told_refusal = True
+            _log.warning(
+                "the ledger %s cannot take a call (%s). It is lost and counted, the others are written. This is not "
+                "logged again.",
+                self._path,
+                books.refusal,
+            )
+
+    def _failed(self, books: Books, exc: Exception) -> None:
         now = time.monotonic()
         books.failing_since = books.failing_since or now
         books.pause_s = min(books.pause_s * 2, _LONGEST_PAUSE_S)
