@@ -1,4 +1,4 @@
-"""Writes totals and rows as JSON or CSV.
+"""Writes totals and rows as JSON or CSV, or as a plain table for people.
 
 Amounts are decimal strings, so that no reader rounds them. A file carries its schema.
 """
@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from or_instrument._money.totals import Row, Sum, Totals, usd_text
+from or_instrument._money.totals import MODEL, Row, Sum, Totals, usd_text
 
 SCHEMA: Final = "or_instrument.cost/2"
 FORMER: Final = "or_instrument.cost/1"
@@ -49,6 +49,16 @@ def totals_csv(totals: Totals) -> str:
 def rows_csv(rows: Iterable[Row]) -> str:
     """Return one line a call; the attributes are a JSON object."""
     return _csv(ROWS_HEADER, ((SCHEMA, *_cells(row)) for row in rows))
+
+
+def totals_table(name: str, totals: Totals) -> str:
+    """Return the cost by model, and in all, in columns."""
+    parts = [*totals.by(MODEL).items(), (TOTAL, totals.all)]
+    shown = ((value, usd_text(part.usd), str(part.calls), str(part.unknown)) for value, part in parts)
+    table = [("model", "USD", "calls", "unknown"), *shown]
+    first, *rest = (max(map(len, column)) for column in zip(*table, strict=True))
+    lines = ("  ".join((value.ljust(first), *map(str.rjust, cells, rest))) for value, *cells in table)
+    return "\n".join((name, *lines) if name else lines)
 
 
 def write(path: str | os.PathLike[str], text: str) -> None:

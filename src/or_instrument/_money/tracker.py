@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._money import export
-from or_instrument._money.totals import MODEL, Key, Row, Sum, Totals, row_of, usd_text
+from or_instrument._money.totals import MODEL, Key, Row, Totals, row_of, usd_text
 from or_instrument._records import PENDING, Call
 
 _log = logging.getLogger("or_instrument")
@@ -211,11 +211,7 @@ class CostTracker:
     def summary(self) -> str:
         """Return a table for people: the cost by model, and in all."""
         with _LOCK:
-            lines = [*self._totals.by(MODEL).items(), ("total", self._totals.all)]
-        table = [("model", "USD", "calls", "unknown"), *(_cells(value, part) for value, part in lines)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        text = "\n".join(_line(cells, widths) for cells in table)
-        return f"{self.name}\n{text}" if self.name else text
+            return export.totals_table(self.name, self._totals)
 
     def _remembered(self) -> Iterable[Row]:
         if self._rows is None:
@@ -233,16 +229,6 @@ def _limit(limit: Decimal | float | str) -> Decimal:
     if usd is None or not usd.is_finite() or usd < 0:
         raise ConfigError(f"limit_usd={limit!r} is not allowed; allowed: an amount of USD from 0, or None for no limit")
     return usd
-
-
-def _cells(value: str, part: Sum) -> tuple[str, str, str, str]:
-    return value, usd_text(part.usd), str(part.calls), str(part.unknown)
-
-
-def _line(cells: tuple[str, str, str, str], widths: list[int]) -> str:
-    first, *rest = cells
-    numbers = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-    return "  ".join((first.ljust(widths[0]), *numbers))
 
 
 _warned = threading.Event()
