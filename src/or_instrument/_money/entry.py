@@ -76,10 +76,11 @@ class Entry(NamedTuple):
     @property
     def cells(self) -> tuple[object, ...]:
         """Its value in each of `COLUMNS`."""
-        return (*self[:-2], *self.bill, self.attributes)
+        return (*self[:_BILL], *self.bill, *self[_BILL + 1 :])
 
 
-COLUMNS: Final = (*Entry._fields[:-2], *Bill._fields, Entry._fields[-1])
+_BILL: Final = Entry._fields.index("bill")
+COLUMNS: Final = (*Entry._fields[:_BILL], *Bill._fields, *Entry._fields[_BILL + 1 :])
 
 
 def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry:

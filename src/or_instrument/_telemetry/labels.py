@@ -47,7 +47,7 @@ class LabelSets:
         key = (request.operation, request.provider, request.model, reply.model, reply.provider, byok, allowed)
         labels = self._cache.get(key)
         if labels is None:
-            labels = self._made(key[:5], byok, allowed)
+            labels = self._made(key[: len(_OF_A_CALL)], byok, allowed)
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
             self._cache[key] = labels
