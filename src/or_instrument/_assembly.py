@@ -61,29 +61,23 @@ class Assembly:
     """What one `instrument()` has set up."""
 
     def __init__(self, wanted: Wanted, exporters: Exporters | None, estimate: Callable[[Call], Call] | None) -> None:
+        settings = wanted.settings
         self.wanted = wanted
         self.at_start = False
-        settings, tracer_provider, meter_provider, sinks, logger_provider, redact = wanted
-        self.providers = Providers(tracer_provider, meter_provider, exporters)
-        self.events = _events(settings, logger_provider)
+        self.providers = Providers(wanted.tracer_provider, wanted.meter_provider, exporters)
+        self.events = _events(settings, wanted.logger_provider)
         spans = _spans(settings, self.providers)
-        ours: list[Sink] = [self.events] if self.events else []
-        if spans and settings.content in ("span_only", "span_and_event"):
-            ours.append(SpanContent(only_theirs=settings.spans == "enrich", backend=_backend(settings)))
-        if spans:
-            ours.append(spans)
-        if settings.metrics and not _sdk_disabled():
-            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
+        ours = self._telemetry(spans)
         ledger = None if settings.ledger is None else ledger_at(settings.ledger)
         if ours or ledger:
             ours.append(EXIT.note)
         self.patch = Seams(
             Observer(
                 Hosts(settings.hosts),
-                (*ours, *sinks),
+                (*ours, *wanted.sinks),
                 open_span=self.providers.prepared(spans.open if spans else None),
                 is_suppressed=is_unwanted,
-                capture=_capture(settings, redact),
+                capture=_capture(settings, wanted.redact),
                 look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
                 amend=_amend(settings, estimate),
                 recovery=_recovery(settings),
@@ -96,6 +90,18 @@ class Assembly:
             ),
             settings.clients,
         )
+
+    def _telemetry(self, spans: Enricher | None) -> list[Sink]:
+        """Return what writes calls into OpenTelemetry; a span takes its content before it ends."""
+        settings = self.wanted.settings
+        ours: list[Sink] = [self.events] if self.events else []
+        if spans and settings.content in ("span_only", "span_and_event"):
+            ours.append(SpanContent(only_theirs=settings.spans == "enrich", backend=_backend(settings)))
+        if spans:
+            ours.append(spans)
+        if settings.metrics and not _sdk_disabled():
+            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
+        return ours
 
     def install(self) -> None:
         """Put everything on: the SDK is patched, and the end of the process heard."""
