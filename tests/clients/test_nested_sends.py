@@ -18,16 +18,26 @@ import pytest
 from in_memory import Telemetry
 
 import or_instrument
+from or_instrument._calls import shield
 from or_instrument._clients.aiohttp import AiohttpPatch
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx import HTTPXPatch
 from or_instrument._clients.requests import RequestsPatch
-from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent, UnderWay
+from or_instrument._clients.sent import Sent
+from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
 
 requests = pytest.importorskip("requests")
 http: Any = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
 URL = "https://openrouter.ai/api/v1"
 HELLO: Any = {"model": "a/model", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log() -> Iterator[None]:
+    """Each cause is logged once a process; here each test is the first."""
+    shield._reported.clear()
+    yield
+    shield._reported.clear()
 
 
 def answer(library: Any, cost: float = 0.5, status: int = 200) -> Any:
@@ -354,3 +364,77 @@ def test_a_transport_that_sends_the_same_request_on_carries_the_same_call(teleme
     with httpx.Client(transport=httpx.MockTransport(send_on)) as client:
         client.post(f"{URL}/chat/completions", json=HELLO)
     assert costs(telemetry) == [0.5]
+
+
+def redirecting(library: Any, inner: Any) -> Any:
+    """Return a transport that sends each request on, as those of aiohttp do: what comes back is made anew."""
+
+    def send_on(request: Any) -> Any:
+        try:
+            response = inner.send(inner.build_request(request.method, request.url, content=request.read()))
+        except library.ConnectError as exc:
+            raise library.ConnectError("no route") from exc
+        return library.Response(response.status_code, headers=response.headers, content=response.content)
+
+    return library.MockTransport(send_on)
+
+
+def hop(library: Any) -> Any:
+    """Return a transport that redirects twice before it answers."""
+
+    def answer_at(request: Any) -> Any:
+        hops = int(request.url.params.get("hops", 0))
+        where = {"Location": f"{URL}/chat/completions?hops={hops + 1}"}
+        return library.Response(307, headers=where) if hops < 2 else answer(library)
+
+    return library.MockTransport(answer_at)
+
+
+def test_redirects_above_a_client_that_a_transport_has_are_one_call(telemetry: Telemetry) -> None:
+    """Each hop passes both clients, and the bill counts once."""
+    inner = httpx.Client(transport=hop(httpx))
+    with httpx.Client(transport=redirecting(httpx, inner), follow_redirects=True) as client:
+        response = client.post(f"{URL}/chat/completions", json=HELLO)
+    assert len(response.history) == 2
+    assert costs(telemetry) == [0.5]
+
+
+def test_redirects_of_the_sdk_above_such_a_client_are_one_call(telemetry: Telemetry) -> None:
+    """The SDK's client follows redirects too."""
+    inner = http.Client(transport=hop(http))
+    outer = http.Client(transport=redirecting(http, inner), follow_redirects=True)
+    openai.OpenAI(base_url=URL, api_key="k", http_client=outer).chat.completions.create(**HELLO)
+    assert [call.request.parameters["openrouter.client"] for call in telemetry.settle().calls] == ["openai"]
+
+
+def test_a_redirect_that_leads_nowhere_is_one_failed_call(telemetry: Telemetry) -> None:
+    """What the inner client raises is the outer's own."""
+
+    def lead_nowhere(request: Any) -> Any:
+        if request.url.params:
+            raise httpx.ConnectError("no route", request=request)
+        return httpx.Response(307, headers={"Location": "?hops=1"})
+
+    inner = httpx.Client(transport=httpx.MockTransport(lead_nowhere))
+    with (
+        httpx.Client(transport=redirecting(httpx, inner), follow_redirects=True) as client,
+        pytest.raises(httpx.ConnectError),
+    ):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    assert [call.outcome for call in telemetry.settle().calls] == ["error"]
+
+
+def test_what_raises_an_exception_without_a_request_is_looked_at(telemetry: Telemetry) -> None:
+    """An exception of httpx may have no request, and says so by another; what failed inside is a call of its own."""
+
+    def ask(_: Any) -> Any:
+        with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx, cost=0.25))) as other:
+            other.post(f"{URL}/chat/completions", json={"model": "b"})
+        raise httpx.ReadError("lost")
+
+    with (
+        httpx.Client(event_hooks={"request": [ask]}, transport=httpx.MockTransport(fail)) as client,
+        pytest.raises(httpx.ReadError),
+    ):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    assert costs(telemetry) == [0.0, 0.25]

@@ -19,7 +19,7 @@ from or_instrument._clients.asking import AiohttpAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.under_way import Sent
+from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
 LIBRARIES: Final = ("aiohttp",)

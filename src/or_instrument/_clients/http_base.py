@@ -10,7 +10,8 @@ from or_instrument._calls.observer import Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
-from or_instrument._clients.under_way import INNERMOST, SDKCall, Sent, UnderWay
+from or_instrument._clients.sent import Sent
+from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]

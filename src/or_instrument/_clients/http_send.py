@@ -18,7 +18,8 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.under_way import INNERMOST, Sent, UnderWay, is_sdks
+from or_instrument._clients.sent import Sent
+from or_instrument._clients.under_way import INNERMOST, Inside, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 from or_instrument._openrouter.request import with_session
@@ -75,11 +76,11 @@ class Sending(UnderWay):
 
     def _tell_outer(self, flight: Flight, end: object) -> None:
         """Leave it to the send around this one whether this is a call of its own, if that has not ended meanwhile."""
-        outer, held = self._outer, self._held
-        if outer is None or held is None:
+        outer, held, read = self._outer, self._held, self.read
+        if outer is None or held is None or read is None:
             return
         if outer.is_sending:
-            outer.inside.append((flight, held, end))
+            outer.inside.append(Inside(flight, held, end, read))
         else:
             held.release()
 

@@ -14,8 +14,7 @@ from or_instrument._clients.asking import HTTPXAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.patch import post_import
-from or_instrument._clients.under_way import Sent
-from or_instrument._openrouter.request import SESSION_HEADER
+from or_instrument._clients.sent import Sent, sent_by
 
 LIBRARIES: Final = ("httpx", "httpx2")
 
@@ -44,10 +43,7 @@ class HTTPXPatch(SendSeam):
         return url.scheme, url.host, url.port
 
     def _sent(self, _http: Any, args: Args, kwargs: Kwargs) -> Sent:
-        request = _request(args, kwargs)
-        agent = request.headers.get("user-agent", "")
-        session = request.headers.get(SESSION_HEADER)
-        return Sent(request.method.upper(), str(request.url), body_of(request), agent, session)
+        return sent_by(_request(args, kwargs))
 
     def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
         return HTTPXAsker.target(http, _request(args, kwargs))

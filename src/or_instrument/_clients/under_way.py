@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar
-from urllib.parse import unquote
 
 from opentelemetry.context import Context, attach, detach
 
@@ -15,43 +13,10 @@ from or_instrument._calls.delivery import Held
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.shield import report
+from or_instrument._clients.sent import Sent, sent_by
 
 T = TypeVar("T", bound="UnderWay")
 _AGENT: Final = "OpenAI/Python "
-
-
-class Sent(NamedTuple):
-    """What is sent, as far as it can be seen without reading what is the user's to read."""
-
-    method: str
-    """In upper case."""
-    url: str
-    body: object = None
-    """Bytes, a text or an object; `None` where there is none or it is a stream, a generator or a file."""
-    agent: str = ""
-    """Who says that it sends this."""
-    session: object = None
-    """Which session a header says that this is of."""
-
-    def is_same(self, other: Sent) -> bool:
-        """Return whether another is the same request; a body that cannot be seen is taken for the same.
-
-        Libraries escape the same URL in different ways, and have the same body as an object, a text or bytes.
-        """
-        if self.method != other.method or unquote(self.url) != unquote(other.url):
-            return False
-        if self.body is None or other.body is None or self.body == other.body:
-            return True
-        return _plain(self.body) == _plain(other.body)
-
-
-def _plain(body: object) -> object:
-    if not isinstance(body, (bytes, str)):
-        return body
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
 
 
 def _answers_of(end: object) -> tuple[object, ...]:
@@ -66,6 +31,34 @@ def _answers_of(end: object) -> tuple[object, ...]:
         return (end,)
 
 
+def _sends_one_of(inner: Callable[[], Sent], answers: tuple[object, ...]) -> bool:
+    """Return whether a send inside another sent on one of the requests that were answered, such as after a redirect.
+
+    Those of httpx, which follows redirects above its transport; requests does so by sends inside sends.
+    """
+    for answer in answers:
+        try:
+            request = getattr(answer, "request", None)
+            if hasattr(request, "extensions") and inner().is_same(sent_by(request)):
+                return True
+        except Exception as exc:  # noqa: BLE001 - an exception of httpx may have no request, and says so by another
+            if not isinstance(exc, RuntimeError):
+                report("looking at what was sent", exc)
+    return False
+
+
+class Inside(NamedTuple):
+    """A call that was made inside another: it is the other's own or not, which its end tells."""
+
+    flight: Flight
+    held: Held
+    """What keeps it back."""
+    end: object
+    """Its response or exception."""
+    read: Callable[[], Sent]
+    """Tells what it has sent."""
+
+
 class UnderWay:
     """A call until its client has answered: the innermost one while it is, as a context manager."""
 
@@ -77,8 +70,8 @@ class UnderWay:
         self.is_running = True
         self.read: Callable[[], Sent] | None = None
         """Tells what is being sent, while something is."""
-        self.inside: list[tuple[Flight, Held, object]] = []
-        """Calls that were made meanwhile: what keeps each back, and its response or exception."""
+        self.inside: list[Inside] = []
+        """Calls that were made meanwhile."""
         self.context = context
         self._tokens: tuple[Any, Any] = (None, None)
 
@@ -124,12 +117,12 @@ class UnderWay:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []
         own = _answers_of(end) if inside else ()
-        for flight, held, theirs in inside:
-            if any(theirs is one for one in own):
-                flight.drop()
-                held.drop()
+        for it in inside:
+            if any(it.end is one for one in own) or _sends_one_of(it.read, own):
+                it.flight.drop()
+                it.held.drop()
             else:
-                held.release()
+                it.held.release()
 
 
 class SDKCall(UnderWay):

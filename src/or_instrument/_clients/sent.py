@@ -1,0 +1,50 @@
+"""What a client sends, as far as it can be seen without reading what is the user's to read, and what is the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from or_instrument._calls.response import body_of
+from or_instrument._openrouter.request import SESSION_HEADER
+
+
+class Sent(NamedTuple):
+    """One request that is sent."""
+
+    method: str
+    """In upper case."""
+    url: str
+    body: object = None
+    """Bytes, a text or an object; `None` where there is none or it is a stream, a generator or a file."""
+    agent: str = ""
+    """Who says that it sends this."""
+    session: object = None
+    """Which session a header says that this is of."""
+
+    def is_same(self, other: Sent) -> bool:
+        """Return whether another is the same request; a body that cannot be seen is taken for the same.
+
+        Libraries escape the same URL in different ways, and have the same body as an object, a text or bytes.
+        """
+        if self.method != other.method or unquote(self.url) != unquote(other.url):
+            return False
+        if self.body is None or other.body is None or self.body == other.body:
+            return True
+        return _plain(self.body) == _plain(other.body)
+
+
+def _plain(body: object) -> object:
+    if not isinstance(body, (bytes, str)):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+
+
+def sent_by(request: Any) -> Sent:
+    """Return what a request of httpx sends."""
+    agent, session = request.headers.get("user-agent", ""), request.headers.get(SESSION_HEADER)
+    return Sent(request.method.upper(), str(request.url), body_of(request), agent, session)
