@@ -12,7 +12,7 @@ from fresh_install import environ, install, run, site_of
 from installed import need
 from otlp_receiver import grpc_receiver, http_receiver
 
-from or_instrument._cli import checkup, seen
+from or_instrument._cli import doctor_checks, doctor_clients
 
 DOCTOR = ("-m", "or_instrument", "doctor")
 
@@ -193,11 +193,11 @@ def test_grpc_that_meets_http_is_told() -> None:
 
 def test_the_distributions_protocol_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the endpoint is HTTP's and no protocol is set; a protocol that is set is nobody's default."""
-    monkeypatch.setattr(checkup, "version_of", lambda _name: "0.66b2")
+    monkeypatch.setattr(doctor_checks, "version_of", lambda _name: "0.66b2")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
-    assert [finding.remedy for finding in checkup.distribution()] == ["OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"]
+    assert [finding.remedy for finding in doctor_checks.distribution()] == ["OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-    assert list(checkup.distribution()) == []
+    assert list(doctor_checks.distribution()) == []
 
 
 def test_a_module_that_fails_is_a_problem(tmp_path: Path) -> None:
@@ -220,9 +220,9 @@ def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("package", "remedy"), [("claude-agent-sdk", "activity page"), ("dspy", 'engine="litellm"')])
 def test_a_package_whose_calls_stay_unseen_is_named(monkeypatch: pytest.MonkeyPatch, package: str, remedy: str) -> None:
     """Where a package sends by no library that is patched, the doctor says so, and what to do."""
-    theirs = seen.version_of
-    monkeypatch.setattr(seen, "version_of", lambda name: "0.2" if name == package else theirs(name))
-    (finding,) = [found for found in seen.clients() if found.subject == package]
+    theirs = doctor_clients.version_of
+    monkeypatch.setattr(doctor_clients, "version_of", lambda name: "0.2" if name == package else theirs(name))
+    (finding,) = [found for found in doctor_clients.clients() if found.subject == package]
     assert finding.level == "note"
     assert "not seen" in finding.found
     assert remedy in finding.remedy

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from or_instrument._cli import checkup, seen
-from or_instrument._cli.finding import OK, PROBLEM, Finding
+from or_instrument._cli import doctor_checks, doctor_clients
+from or_instrument._cli.doctor_finding import OK, PROBLEM, Finding
 
 _LONGEST_S: Final = 3600
 
@@ -64,15 +64,15 @@ def run(args: argparse.Namespace) -> int:
 def examine(timeout_s: float = 5.0) -> Iterator[Finding]:
     """Yield all findings."""
     return chain(
-        checkup.versions(),
-        checkup.switches(),
-        checkup.start_up(),
-        seen.clients(),
-        seen.hosts(),
-        checkup.greenlets(),
-        checkup.providers(),
-        checkup.distribution(),
-        checkup.endpoint(timeout_s),
+        doctor_checks.versions(),
+        doctor_checks.switches(),
+        doctor_checks.start_up(),
+        doctor_clients.clients(),
+        doctor_clients.hosts(),
+        doctor_checks.greenlets(),
+        doctor_checks.providers(),
+        doctor_checks.distribution(),
+        doctor_checks.endpoint(timeout_s),
     )
 
 

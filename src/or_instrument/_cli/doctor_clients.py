@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from or_instrument._cli.finding import NOTE, OK, PROBLEM, Finding, version_of
+from or_instrument._cli.doctor_finding import NOTE, OK, PROBLEM, Finding, version_of
 from or_instrument._clients.openai_sdk import SUPPORTED
 from or_instrument._clients.registry import OPENAI
 from or_instrument._instrument import installed, instrument, is_instrumented

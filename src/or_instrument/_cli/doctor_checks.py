@@ -11,8 +11,8 @@ from typing import Final
 
 from opentelemetry import metrics, trace
 
-from or_instrument._cli.finding import NOTE, OK, PROBLEM, Finding, version_of
-from or_instrument._cli.seen import settings
+from or_instrument._cli.doctor_clients import settings
+from or_instrument._cli.doctor_finding import NOTE, OK, PROBLEM, Finding, version_of
 from or_instrument._extras import MissingExtra
 from or_instrument._instrument import installed
 from or_instrument._options import ENABLED
@@ -109,7 +109,7 @@ def endpoint(timeout_s: float) -> Iterator[Finding]:
     """Say whether the OTLP endpoint takes spans and metrics, where it is used."""
     if settings().exporter != "otlp" and not any(os.environ.get(variable, "").strip() for variable in _ENDPOINTS):
         return
-    from or_instrument._cli.probe import send_no_metrics, send_test_span  # noqa: PLC0415 - need the exporter
+    from or_instrument._cli.doctor_probe import send_no_metrics, send_test_span  # noqa: PLC0415 - need the exporter
 
     for send, signal, what in ((send_test_span, "TRACES", "a test span"), (send_no_metrics, "METRICS", "metrics")):
         try:
