@@ -10,8 +10,9 @@ from or_instrument._calls.observer import Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
+from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
+from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay, current_task
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -64,9 +65,12 @@ class SendSeam(Seam):
 
     async def _asent(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
         around = INNERMOST.get()
+        if around is not None and around.is_strangers():
+            return await in_own_context(INNERMOST, self._asent, wrapped, http, args, kwargs)
         sdk_call = None if around is None else _sent_by_sdk(around, http)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
         if sending is not None:
+            sending.task = current_task()
             with sending:
                 response = await wrapped(*args, **kwargs)
             self._came(sending, response)

@@ -19,9 +19,10 @@ from or_instrument._clients import openai_sdk
 from or_instrument._clients.base import Seam
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
+from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.patch import post_import
 from or_instrument._clients.target import target_of
-from or_instrument._clients.under_way import INNERMOST, SDKCall
+from or_instrument._clients.under_way import INNERMOST, SDKCall, current_task
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 from or_instrument._openrouter.request import session_in, with_session
@@ -82,11 +83,14 @@ class OpenAIPatch(Seam):
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
+        around = INNERMOST.get()
+        if around is not None and around.is_strangers():
+            return await in_own_context(INNERMOST, self._arequest, wrapped, client, args, kwargs)
         opened = self._open(client, args, kwargs)
         if opened is None:
             return await wrapped(*args, **kwargs)
         call, args, kwargs = opened
-        exchange = call.exchange
+        call.task, exchange = current_task(), call.exchange
         with call:
             result = await wrapped(*args, **kwargs)
         return self._returned(exchange, result)

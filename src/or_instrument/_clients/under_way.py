@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
@@ -62,7 +63,7 @@ class Inside(NamedTuple):
 class UnderWay:
     """A call until its client has answered: the innermost one while it is, as a context manager."""
 
-    __slots__ = ("_tokens", "context", "exchange", "inside", "is_running", "read")
+    __slots__ = ("_tokens", "context", "exchange", "inside", "is_running", "read", "task")
 
     def __init__(self, exchange: Exchange | None = None, context: Context | None = None) -> None:
         """Have `exchange` see what is raised, and `context` be current; without them nothing is recorded."""
@@ -72,6 +73,8 @@ class UnderWay:
         """Tells what is being sent, while something is."""
         self.inside: list[Inside] = []
         """Calls that were made meanwhile."""
+        self.task: object = None
+        """The task of asyncio that this is of, where it is async."""
         self.context = context
         self._tokens: tuple[Any, Any] = (None, None)
 
@@ -103,6 +106,21 @@ class UnderWay:
     def is_sending(self) -> bool:
         """Whether something is being sent, so that other sends may be part of it."""
         return self.is_running and self.read is not None
+
+    def is_strangers(self) -> bool:
+        """Return whether this is another task's, and is seen here because both share one context.
+
+        A task that is started inside has a copy, which may be part of this: in a copy its token is of no use.
+        """
+        if self.task is None or not self.is_running or self.task is current_task():
+            return False
+        attached, token = self._tokens
+        try:
+            INNERMOST.reset(token)
+        except (ValueError, RuntimeError):
+            return False
+        self._tokens = attached, INNERMOST.set(self)
+        return True
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised in place of an answer."""
@@ -153,6 +171,14 @@ class SDKCall(UnderWay):
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)
 """A task that is started inside may outlive it with a copy of the context."""
+
+
+def current_task() -> object:
+    """Return the task of asyncio that runs here, `None` where none does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def is_sdks(agent: str) -> bool:
