@@ -66,7 +66,7 @@ class Answer:
 
     def _see_choice(self, position: int, choice: object) -> None:
         index = get(choice, "index")
-        draft = self._choices.setdefault(index if isinstance(index, int) else position, Draft())
+        draft = _draft_in(self._choices, index if isinstance(index, int) else position)
         source = get(choice, "message")
         source = get(choice, "delta") if source is None else source
         if source is None:
@@ -113,9 +113,16 @@ class Answer:
             draft.call(0, None, None, piece)
 
     def _draft(self, index: int) -> Draft:
-        return self._drafts.setdefault(index, Draft())
+        return _draft_in(self._drafts, index)
 
     def _pieces(self) -> list[Item]:
         """Return what a stream said that was broken off before the event that holds the whole."""
         drafted = {index: draft.parts() for index, draft in self._drafts.items()}
         return [part for _, parts in sorted({**drafted, **self._done}.items()) for part in parts]
+
+
+def _draft_in(drafts: dict[int, Draft], index: int) -> Draft:
+    draft = drafts.get(index)
+    if draft is None:
+        draft = drafts[index] = Draft()
+    return draft

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
 from or_instrument._content.parts import made, media, parts, text, tool_call, tool_response
 from or_instrument._content.text import Item
-from or_instrument._openrouter.values import code, get, items
+from or_instrument._openrouter.values import code, fields, get, items
 
 
 class Draft:
@@ -21,25 +24,12 @@ class Draft:
 
     def add(self, source: object) -> None:
         """Add a message or a delta."""
-        self.role = code(get(source, "role")) or self.role
-        self.say("reasoning", _reasoning(source))
-        content = get(source, "content")
-        if isinstance(content, str):
-            self.say("text", content)
-        else:
-            self._more += parts(content)
-        self.say("refusal", get(source, "refusal"))
-        self._more += parts(get(source, "images"))
-        audio = get(source, "audio")
-        if audio is not None:
-            self._audio = audio
-            self.say("transcript", get(audio, "transcript"))
-        for position, call in enumerate(items(get(source, "tool_calls"))):
-            index = get(call, "index")
-            self._add_call(index if isinstance(index, int) else position, call)
-        function = get(source, "function_call")
-        if function is not None:
-            self.call(0, None, get(function, "name"), get(function, "arguments"))
+        said = fields(source)
+        self.role = code(said.get("role")) or self.role
+        self.say("reasoning", _reasoning(said))
+        for name, take in self._PARTS.items():
+            if (value := said.get(name)) is not None:
+                take(self, value)
 
     def say(self, kind: str, piece: object) -> None:
         """Add a piece of text to those of its kind."""
@@ -72,6 +62,27 @@ class Draft:
             return []
         return [{**media(get(self._audio, "data"), "audio"), **made(transcript=transcript)}]
 
+    def _take_content(self, content: object) -> None:
+        if isinstance(content, str):
+            self.say("text", content)
+        else:
+            self._more += parts(content)
+
+    def _take_images(self, images: object) -> None:
+        self._more += parts(images)
+
+    def _take_audio(self, audio: object) -> None:
+        self._audio = audio
+        self.say("transcript", get(audio, "transcript"))
+
+    def _take_calls(self, calls: object) -> None:
+        for position, call in enumerate(items(calls)):
+            index = get(call, "index")
+            self._add_call(index if isinstance(index, int) else position, call)
+
+    def _take_function(self, function: object) -> None:
+        self.call(0, None, get(function, "name"), get(function, "arguments"))
+
     def _add_call(self, index: int, call: object) -> None:
         function = get(call, "function")
         if function is not None:
@@ -79,6 +90,16 @@ class Draft:
         else:
             custom = get(call, "custom")
             self.call(index, get(call, "id"), get(custom, "name"), get(custom, "input"))
+
+    _PARTS: ClassVar[Mapping[str, Callable[[Draft, object], None]]] = {
+        "content": _take_content,
+        "refusal": lambda draft, refusal: draft.say("refusal", refusal),
+        "images": _take_images,
+        "audio": _take_audio,
+        "tool_calls": _take_calls,
+        "function_call": _take_function,
+    }
+    """What a message may hold, in the order in which it is shown; a delta of a stream holds one or two of them."""
 
 
 def message(source: object) -> Item:
@@ -94,11 +115,11 @@ def message(source: object) -> Item:
     return made(role=role, name=name if isinstance(name, str) else None, parts=said)
 
 
-def _reasoning(source: object) -> object:
+def _reasoning(said: Mapping[str, object]) -> object:
     # `reasoning_details` says the same once more, with what is encrypted; it is read only where it stands alone.
     for name in ("reasoning", "reasoning_content"):
-        if isinstance(said := get(source, name), str):
-            return said
-    details = items(get(source, "reasoning_details"))
+        if isinstance(whole := said.get(name), str):
+            return whole
+    details = items(said.get("reasoning_details"))
     texts = [get(detail, name) for detail in details for name in ("text", "summary")]
-    return "".join(said for said in texts if isinstance(said, str))
+    return "".join(text for text in texts if isinstance(text, str))

@@ -67,6 +67,8 @@ class Events:
         ):
             self._before = self._last
             self._last = data
+            if self._see is not None:
+                self._watch(data)
         else:
             self._take(data)
 
@@ -77,6 +79,7 @@ class Events:
             self._show_large(self._large)
         if self._rest is not None:
             rest, self._rest = bytes(self._rest), None
+            self._watch(rest)
             self._show(rest)
 
     def _take(self, data: bytes) -> None:
@@ -99,7 +102,7 @@ class Events:
             self._rest = None
         self._rest = self._rest or None
         busy = self._rest is not None or self._large is not None or self._held or self.is_new
-        self._is_quick = not (busy or self._is_watched or self._see is not None)
+        self._is_quick = not (busy or self._is_watched)
 
     def _normal(self, data: bytes) -> bytes:
         # A carriage return may be half of a line end.
@@ -114,15 +117,11 @@ class Events:
             self._begin(block)
         if _DATA not in block:
             return  # comments push nothing out of what is kept
+        self._watch(block)
         is_long = len(block) > _LONG
-        if (
-            self._see is not None
-            or tells(block)
-            or (self._is_watched and _REASON in block)
-            or (is_long and ends(block))
-        ):
+        if tells(block) or (self._is_watched and _REASON in block) or (is_long and ends(block)):
             self._flush()
-            self._show(block if self._see is not None or len(block) <= LIMIT else telling(block, _LAST))
+            self._show(block if len(block) <= LIMIT else telling(block, _LAST))
         else:
             self._before, self._last = self._last, b"" if is_long else block
 
@@ -142,7 +141,8 @@ class Events:
             if is_done(data):
                 self._fold.is_ended = True
             else:
-                self._show_all(parse_body(data) if self._see is None else parse_body(data, limit=None))
+                for body in parse_body(data):
+                    self._fold.see(body)
 
     def _grow(self, large: Excerpt, data: bytes) -> bytes:
         """Add to an event in transit that is too large to be parsed; return what follows its end."""
@@ -159,10 +159,12 @@ class Events:
     def _show_large(self, large: Excerpt) -> None:
         self._large, self.is_new = None, False
         self._flush()
-        self._show_all(large.bodies())
-
-    def _show_all(self, bodies: list[object]) -> None:
-        for body in bodies:
+        for body in large.bodies():
             self._fold.see(body)
-            if self._see is not None:
-                self._see(body)
+
+    def _watch(self, block: bytes) -> None:
+        """Show who captures content each event as it passes, whole however large."""
+        if self._see is not None:
+            for data in events(block):
+                for body in () if is_done(data) else parse_body(data, limit=None):
+                    self._see(body)
