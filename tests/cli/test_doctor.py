@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from fresh_install import environ, install, run, site_of
 from installed import need
 from otlp_receiver import grpc_receiver, http_receiver
 
-from or_instrument._cli import doctor_checks, doctor_clients
+from or_instrument._cli import doctor_checks, doctor_clients, main
 
 DOCTOR = ("-m", "or_instrument", "doctor")
 
@@ -20,6 +24,40 @@ DOCTOR = ("-m", "or_instrument", "doctor")
 def _findings(env: dict[str, str], *arguments: str, code: int, cwd: Path | None = None) -> list[dict[str, Any]]:
     told = json.loads(run(*DOCTOR, "--json", *arguments, env=env, code=code, cwd=cwd).stdout)
     assert told["ok"] is (code == 0)
+    return list(told["findings"])
+
+
+Here = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """Return a function that runs it in this process, with such variables; it returns exit code, stdout, stderr."""
+    logger = logging.getLogger("or_instrument")
+    level = logger.level
+    # Other tests may have clients left.
+    monkeypatch.setattr(doctor_clients, "_hosts_of_clients", dict)
+    for name in [name for name in os.environ if name.startswith(("OR_INSTRUMENT_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+
+    def run_here(*arguments: str, **variables: str) -> tuple[int, str, str]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code = main.main(["doctor", *arguments])
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    yield run_here
+    logger.setLevel(level)
+
+
+def _found(here: Here, *arguments: str, code: int, **variables: str) -> list[dict[str, Any]]:
+    ended, out, _ = here("--json", *arguments, **variables)
+    told = json.loads(out)
+    assert (ended, told["ok"]) == (code, code == 0)
     return list(told["findings"])
 
 
@@ -41,12 +79,13 @@ def test_a_healthy_installation(tmp_path: Path) -> None:
     assert _of(findings, "start-up hook") == ["ok"]
 
 
-def test_the_text_says_what_to_do() -> None:
+def test_the_text_says_what_to_do(here: Here) -> None:
     """As text every problem has its remedy below it, and the last line is the sum."""
-    lines = run(*DOCTOR, env=environ(OR_INSTRUMENT_SPANS="twice"), code=1).stdout.splitlines()
+    code, out, _ = here(OR_INSTRUMENT_SPANS="twice")
+    lines = out.splitlines()
     place = lines.index("problem  OR_INSTRUMENT_SPANS: 'twice' is not allowed, so it is ignored")
     assert lines[place + 1].strip() == "-> set it to own, enrich or off"
-    assert lines[-1] == "1 problem found"
+    assert (code, lines[-1]) == (1, "1 problem found")
 
 
 @pytest.mark.parametrize(
@@ -57,17 +96,17 @@ def test_the_text_says_what_to_do() -> None:
         ("OTEL_SDK_DISABLED", "true", "switch"),
     ],
 )
-def test_a_switch_that_stops_recording_is_a_problem(variable: str, value: str, subject: str) -> None:
+def test_a_switch_that_stops_recording_is_a_problem(here: Here, variable: str, value: str, subject: str) -> None:
     """Its name is told, and the exit code is 1."""
-    findings = _findings(environ(**{variable: value}), code=1)
+    findings = _found(here, code=1, **{variable: value})
     (problem,) = [finding for finding in findings if finding["level"] == "problem"]
     assert problem["subject"] == subject
     assert variable in problem["subject"] + problem["found"]
 
 
-def test_a_misspelt_variable_is_noted() -> None:
+def test_a_misspelt_variable_is_noted(here: Here) -> None:
     """A variable of ours that there is not is told, with those that there are."""
-    findings = _findings(environ(OR_INSTRUMENT_EXPORTR="otlp"), code=0)
+    findings = _found(here, code=0, OR_INSTRUMENT_EXPORTR="otlp")
     assert _of(findings, "OR_INSTRUMENT_EXPORTR") == ["note"]
 
 
@@ -86,44 +125,47 @@ def test_the_endpoint_is_asked(protocol: str) -> None:
         assert [span.name for span in receiver.spans()] == ["or-instrument doctor"]
 
 
-def test_a_dead_endpoint_is_a_problem() -> None:
+def test_a_dead_endpoint_is_a_problem(here: Here) -> None:
     """An endpoint that does not answer is named, with what to check; secrets in headers are not shown."""
-    env = environ(
+    code, out, err = here(
+        *("--timeout", "1"),
         OR_INSTRUMENT_EXPORTER="otlp",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
         OTEL_EXPORTER_OTLP_HEADERS="authorization=secret",
     )
-    done = run(*DOCTOR, "--timeout", "1", env=env, code=1)
-    assert "http://127.0.0.1:9/v1/traces (http/protobuf) did not take a test span: connection refused" in done.stdout
-    assert "http://127.0.0.1:9/v1/metrics (http/protobuf) did not take metrics: connection refused" in done.stdout
-    assert "secret" not in done.stdout + done.stderr
+    assert code == 1
+    assert "http://127.0.0.1:9/v1/traces (http/protobuf) did not take a test span: connection refused" in out
+    assert "http://127.0.0.1:9/v1/metrics (http/protobuf) did not take metrics: connection refused" in out
+    assert "secret" not in out + err
 
 
-def test_a_server_without_the_metrics_path_is_told_from_a_dead_one() -> None:
+def test_a_server_without_the_metrics_path_is_told_from_a_dead_one(here: Here) -> None:
     """Jaeger takes spans alone: the variable that says so is named."""
     with http_receiver(metrics_status=404) as receiver:
-        env = environ(OR_INSTRUMENT_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
-        done = run(*DOCTOR, env=env, code=1)
-    assert "took a test span" in done.stdout
-    assert "OTEL_METRICS_EXPORTER=none" in done.stdout
+        code, out, _ = here(OR_INSTRUMENT_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+    assert code == 1
+    assert "took a test span" in out
+    assert "OTEL_METRICS_EXPORTER=none" in out
 
 
 @pytest.mark.parametrize(("hosts", "level"), [("openrouter.ai", "problem"), ("proxy.example", "ok"), ("*", "ok")])
-def test_a_base_url_whose_calls_are_not_recorded_is_a_problem(hosts: str, level: str) -> None:
+def test_a_base_url_whose_calls_are_not_recorded_is_a_problem(here: Here, hosts: str, level: str) -> None:
     """`OPENAI_BASE_URL` sends every client there."""
-    env = environ(OR_INSTRUMENT_HOSTS=hosts, OPENAI_BASE_URL="https://proxy.example/v1")
-    assert _of(_findings(env, code=int(level == "problem")), "hosts") == [level]
+    variables = {"OR_INSTRUMENT_HOSTS": hosts, "OPENAI_BASE_URL": "https://proxy.example/v1"}
+    assert _of(_found(here, code=int(level == "problem"), **variables), "hosts") == [level]
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon", "1e12"])
-def test_a_timeout_that_is_none_is_refused(timeout: str) -> None:
+def test_a_timeout_that_is_none_is_refused(here: Here, timeout: str) -> None:
     """It says what is allowed, or that it is no number."""
-    assert "--timeout" in run(*DOCTOR, "--timeout", timeout, env=environ(), code=2).stderr
+    code, _, err = here("--timeout", timeout)
+    assert code == 2
+    assert "--timeout" in err
 
 
-def test_a_wrong_switch_is_not_also_called_unset() -> None:
+def test_a_wrong_switch_is_not_also_called_unset(here: Here) -> None:
     """One fault is told once."""
-    findings = _findings(environ(OR_INSTRUMENT_ENABLED="perhaps"), code=1)
+    findings = _found(here, code=1, OR_INSTRUMENT_ENABLED="perhaps")
     assert _of(findings, "OR_INSTRUMENT_ENABLED") == ["problem"]
     assert not any("is not set" in finding["found"] for finding in findings)
 
@@ -148,11 +190,11 @@ elsewhere = openai.AsyncOpenAI(api_key="k", base_url="https://proxy.example/v1")
 """
 
 
-def test_what_the_application_has_done_is_told_from_a_try(tmp_path: Path) -> None:
+def test_what_the_application_has_done_is_told_from_a_try(here: Here, tmp_path: Path) -> None:
     """Who switched recording on, which clients are left out, and where its clients send; its module is found."""
     (tmp_path / "shop.py").write_text(SHOP)
     env = environ(OR_INSTRUMENT_HOSTS="")
-    alone = _findings(env, code=0, cwd=tmp_path)
+    alone = _found(here, code=0)
     findings = _findings(env, "--import", "shop", code=1, cwd=tmp_path)
     assert "doctor" in _told(alone, "patch")
     assert "by the code" in _told(findings, "patch")
@@ -171,11 +213,11 @@ def test_what_the_application_has_done_is_told_from_a_try(tmp_path: Path) -> Non
         ("eventlet", "import eventlet; eventlet.monkey_patch()"),
     ],
 )
-def test_greenlets_are_found(library: str, patch: str, tmp_path: Path) -> None:
+def test_greenlets_are_found(here: Here, library: str, patch: str, tmp_path: Path) -> None:
     """Whether the application has patched its threads is told."""
     need(library)
     (tmp_path / "shop.py").write_text(f"import sys\nsys.modules['trio'] = None\n{patch}\n")
-    assert "nothing is patched" in _told(_findings(environ(), code=0), library)
+    assert "nothing is patched" in _told(_found(here, code=0), library)
     findings = _findings(environ(), "--import", "shop", code=0, cwd=tmp_path)
     assert "threads are patched here" in _told(findings, library)
 
@@ -200,10 +242,12 @@ def test_the_distributions_protocol_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert list(doctor_checks.distribution()) == []
 
 
-def test_a_module_that_fails_is_a_problem(tmp_path: Path) -> None:
+def test_a_module_that_fails_is_a_problem(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that cannot be imported is told, not a traceback."""
     (tmp_path / "shop.py").write_text("1 / 0\n")
-    assert _of(_findings(environ(), "--import", "shop", code=1, cwd=tmp_path), "shop") == ["problem"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    assert _of(_found(here, "--import", "shop", code=1), "shop") == ["problem"]
 
 
 def test_a_removed_start_up_file_is_told(tmp_path: Path) -> None:
