@@ -149,9 +149,13 @@ def test_server_that_is_gone_is_a_failed_lookup(fake: OddAccount, client: openai
 
 def test_unknown_id_fails_when_the_time_is_up(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     """An id that does not exist ends as LookupFailed with the number of times it was asked for."""
-    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 0.05)
-    with pytest.raises(or_instrument.LookupFailed, match=r"asked \d+ times; the last answer was HTTP 404"):
-        or_instrument.fetch_generation(client, "gen-none", timeout_s=0.3)
+    monkeypatch.setattr(_requests, "FIRST_WAIT_S", 20.0)
+    monkeypatch.setattr(_requests, "LONGEST_WAIT_S", 60.0)
+    waits: list[float] = []
+    monkeypatch.setattr(_requests, "sleep", waits.append)
+    with pytest.raises(or_instrument.LookupFailed, match=r"asked 2 times; the last answer was HTTP 404"):
+        or_instrument.fetch_generation(client, "gen-none", timeout_s=30)
+    assert waits == [20]  # the time is up before the next one, of 40
 
 
 @pytest.mark.parametrize("generation_id", ["", "  ", None, 7])
