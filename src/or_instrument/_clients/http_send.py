@@ -34,7 +34,7 @@ class Sending(UnderWay):
     Without an exchange it records nothing, and only stands for its request where others are inside it.
     """
 
-    __slots__ = ("_held", "_outer")
+    __slots__ = ("_held", "_outer", "is_of_auth")
 
     def __init__(
         self,
@@ -45,6 +45,8 @@ class Sending(UnderWay):
     ) -> None:
         super().__init__(exchange, context)
         self.read = read
+        self.is_of_auth = False
+        """Whether the auth of the send around this one makes it; its response is then in the history of the other's."""
         self._outer = outer
         self._held = None if outer is None or exchange is None else exchange.flight.hold()
 
@@ -80,7 +82,7 @@ class Sending(UnderWay):
         if outer is None or held is None or read is None:
             return
         if outer.is_sending:
-            outer.inside.append(Inside(flight, held, end, read))
+            outer.inside.append(Inside(flight, held, end, read, self.is_of_auth))
         else:
             held.release()
 

@@ -10,19 +10,22 @@ from types import ModuleType
 from typing import Any, Final
 
 from or_instrument._calls.response import ResponseHooks, body_of
+from or_instrument._calls.shield import report
 from or_instrument._clients.asking import HTTPXAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
+from or_instrument._clients.httpx_auth import LIBRARIES, watched
 from or_instrument._clients.patch import post_import
 from or_instrument._clients.sent import Sent, sent_by
 
-LIBRARIES: Final = ("httpx", "httpx2")
+_NOTHING: Final[Kwargs] = {}
 
 
 class HTTPXPatch(SendSeam):
     """The wrappers of one `instrument()`; they do nothing once it is removed."""
 
     client = "httpx"
+    makes_requests = True
 
     def install(self) -> None:
         """Wrap the clients of each library now if it is imported, otherwise when it is; imports neither."""
@@ -34,6 +37,17 @@ class HTTPXPatch(SendSeam):
             return
         self._wrappers.put_on(library.Client, "send", self._send)
         self._wrappers.put_on(library.AsyncClient, "send", self._asend)
+
+    def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
+        try:
+            auth = watched(kwargs.get("auth", http._auth), http._auth, partial(self._begin_of_auth, http), self._came)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("looking at an auth", exc)
+            return kwargs
+        return kwargs if auth is None else {**kwargs, "auth": auth}
+
+    def _begin_of_auth(self, http: Any, request: Any) -> Sending | None:
+        return None if self._is_other(http, (request,), _NOTHING) else self._begin(http, (request,), _NOTHING)
 
     def _text(self, _http: Any, args: Args, kwargs: Kwargs) -> str:
         return _request(args, kwargs).url.host  # type: ignore[no-any-return]

@@ -17,6 +17,8 @@ from or_instrument._calls.shield import report
 from or_instrument._clients.sent import Sent, sent_by
 
 T = TypeVar("T", bound="UnderWay")
+_LAST: Final = 2
+"""How many of the answers to a send are its end: what was returned or raised, and the response of that."""
 _AGENT: Final = "OpenAI/Python "
 
 
@@ -58,6 +60,17 @@ class Inside(NamedTuple):
     """Its response or exception."""
     read: Callable[[], Sent]
     """Tells what it has sent."""
+    is_of_auth: bool
+    """Whether the auth of the other makes it."""
+
+    def is_own(self, answers: tuple[object, ...]) -> bool:
+        """Return whether it is the call that these are the answers to, the last first."""
+        if self.is_of_auth:
+            # What an auth asks is in the history too. Where its flow is closed meanwhile, the other ends by the same.
+            answers = answers[:_LAST]
+            if isinstance(self.end, GeneratorExit):
+                return True
+        return any(self.end is one for one in answers) or _sends_one_of(self.read, answers)
 
 
 class UnderWay:
@@ -136,7 +149,7 @@ class UnderWay:
         inside, self.inside = self.inside, []
         own = _answers_of(end) if inside else ()
         for it in inside:
-            if any(it.end is one for one in own) or _sends_one_of(it.read, own):
+            if it.is_own(own):
                 it.flight.drop()
                 it.held.drop()
             else:

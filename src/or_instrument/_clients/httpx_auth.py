@@ -1,0 +1,100 @@
+"""Sees the requests that an auth of httpx makes by itself: the client sends what its flow yields without any `send`.
+
+An auth that exchanges a token, or asks something, before it lets a request go makes calls of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final, TypeAlias
+
+import wrapt
+
+from or_instrument._clients.http_send import Sending
+
+LIBRARIES: Final = ("httpx", "httpx2")
+_CLIENTS_OWN: Final = "UseClientDefault"
+Begin: TypeAlias = Callable[[Any], "Sending | None"]
+"""Takes a request; returns the send that begins, `None` where nothing is to be seen of it."""
+Came: TypeAlias = Callable[[Sending, Any], object]
+"""Takes that send and its response."""
+
+
+def watched(auth: Any, clients: Any, begin: Begin, came: Came) -> Any:
+    """Return an auth that does what another does, and shows what it sends; `None` where there is nothing to see.
+
+    That is for a tuple, a function, and the library's own, which sign the request that they are given.
+    """
+    auth = clients if type(auth).__name__ == _CLIENTS_OWN else auth
+    library = next((name for base in type(auth).__mro__ if (name := _package(base)) in LIBRARIES), None)
+    return None if library is None or _package(type(auth)) == library else _Watched(auth, begin, came)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """Stands for an auth, and sees what its flow yields."""
+
+    def __init__(self, theirs: Any, begin: Begin, came: Came) -> None:
+        super().__init__(theirs)
+        self._self_begin = begin
+        self._self_came = came
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Stand in for the auth's own."""
+        flow, own, response = self.__wrapped__.sync_auth_flow(request), request, None
+        try:
+            while True:
+                try:
+                    request = next(flow) if response is None else flow.send(response)
+                except StopIteration:
+                    return
+                sending = self._sending(request, own)
+                try:
+                    response = yield request
+                except BaseException as exc:
+                    _broke(sending, exc)
+                    raise
+                self._answered(sending, response)
+        finally:
+            flow.close()
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """Stand in for the auth's own."""
+        flow, own, response = self.__wrapped__.async_auth_flow(request), request, None
+        try:
+            while True:
+                try:
+                    request = await (anext(flow) if response is None else flow.asend(response))
+                except StopAsyncIteration:
+                    return
+                sending = self._sending(request, own)
+                try:
+                    response = yield request
+                except BaseException as exc:
+                    _broke(sending, exc)
+                    raise
+                self._answered(sending, response)
+        finally:
+            await flow.aclose()
+
+    def _sending(self, request: Any, own: Any) -> Sending | None:
+        sending = None if request is own else self._self_begin(request)
+        if sending is not None:
+            sending.is_of_auth = True
+            sending.__enter__()
+        return sending
+
+    def _answered(self, sending: Sending | None, response: Any) -> None:
+        if sending is not None:
+            sending.__exit__(None, None, None)
+            self._self_came(sending, response)
+
+
+def _broke(sending: Sending | None, exc: BaseException) -> None:
+    if sending is not None:
+        # The client closes the flow while it handles what was raised.
+        cause = (exc.__context__ or exc) if isinstance(exc, GeneratorExit) else exc
+        sending.__exit__(type(cause), cause, None)
