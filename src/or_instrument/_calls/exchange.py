@@ -17,22 +17,26 @@ from or_instrument._openrouter.values import get
 _REFUSED: Final = 400
 SeeSent: TypeAlias = Callable[[Named, object], object]
 """Is shown the headers and the URL of the request that was answered."""
+SeeCarrier: TypeAlias = Callable[[Callable[[], Any]], object]
+"""Is shown who says whom to ask about the request where another client sends it on."""
 
 
 class Exchange:
     """One flight and its answer, a response in the manner of httpx; none of its methods raises."""
 
-    __slots__ = ("_look_inside", "_see_sent", "flight", "is_awaited")
+    __slots__ = ("_look_inside", "_see_carrier", "_see_sent", "flight", "is_awaited")
 
     def __init__(
         self,
         flight: Flight,
         look_inside: Callable[[Any], Any] | None = None,
         see_sent: SeeSent | None = None,
+        see_carrier: SeeCarrier | None = None,
     ) -> None:
         self.flight = flight
         self._look_inside = look_inside
         self._see_sent = see_sent
+        self._see_carrier = see_carrier
         self.is_awaited = True
         """Until the response is there, or something was raised."""
 
@@ -75,6 +79,11 @@ class Exchange:
             self._see_sent(request.headers, request.url)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("seeing what was sent", exc)
+
+    def carried(self, whom: Callable[[], Any]) -> None:
+        """See that another client sends the request on; `whom` says how to ask through that one."""
+        if self._see_carrier is not None:
+            self._see_carrier(whom)
 
     def returned(self) -> None:
         """See that the call is over; a client may have answered it without any response."""

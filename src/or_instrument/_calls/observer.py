@@ -9,7 +9,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from or_instrument._calls.delivery import deliver
-from or_instrument._calls.exchange import Exchange, SeeSent
+from or_instrument._calls.exchange import Exchange, SeeCarrier, SeeSent
 from or_instrument._calls.flight import Collector, Flight
 from or_instrument._calls.jobs import Poll, RecordedJobs
 from or_instrument._calls.live import abandon_all
@@ -46,7 +46,14 @@ class KeyedSink(Protocol):
         """Take the call."""
 
 
-Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], KeyedSink]
+class RecoverySink(KeyedSink, Protocol):
+    """A sink that has a call looked up."""
+
+    def carried(self, whom: Callable[[], Any], /) -> None:
+        """Take who says how to ask through another client, which sends the request on."""
+
+
+Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], RecoverySink]
 """Takes who says whom to ask, and whom to tell; returns the sink that has a call looked up."""
 
 
@@ -116,6 +123,7 @@ class Observer:
         keyed = None if self._keyed is None else self._keyed()
         sinks: Sequence[Sink] = self._sinks if keyed is None else (keyed, *self._sinks)
         see_sent: SeeSent | None = None if keyed is None else keyed.sent
+        see_carrier: SeeCarrier | None = None
         if endpoint.is_named:
             if trackers := TRACKERS.get():
                 sinks = self._with_trackers(trackers, sinks)
@@ -123,6 +131,7 @@ class Observer:
                 recovery = self._recovery(whom, sinks)
                 sinks = (*sinks, recovery)
                 see_sent = recovery.sent if see_sent is None else _each(see_sent, recovery.sent)
+                see_carrier = recovery.carried
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
         try:
@@ -131,7 +140,7 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return Seen(Exchange(flight, self._look_inside, see_sent), context)
+        return Seen(Exchange(flight, self._look_inside, see_sent, see_carrier), context)
 
     def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Seen:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""

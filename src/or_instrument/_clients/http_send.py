@@ -106,6 +106,7 @@ def begin(
         around, sent = INNERMOST.get(), read()
         outer = around if around is not None and around.is_sending and not around.is_strangers() else None
         if outer is not None and outer.carries(sent):
+            outer.carried(whom)
             return None
         if outer is None and is_sdks(sent.agent) and misses_sdk():
             return Sending(read)

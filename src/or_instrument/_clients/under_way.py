@@ -144,6 +144,11 @@ class UnderWay:
         """Return whether a send inside this one sends its request on."""
         return self.read is not None and self.read().is_same(sent)
 
+    def carried(self, whom: Callable[[], Any]) -> None:
+        """See that a send inside this one sends its request on; `whom` says how to ask about it through that client."""
+        if self.exchange is not None:
+            self.exchange.carried(whom)
+
     def settle(self, end: object) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []

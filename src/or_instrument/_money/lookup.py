@@ -14,7 +14,7 @@ from or_instrument._calls.delivery import deliver
 from or_instrument._calls.live import new_id
 from or_instrument._calls.missing import missing
 from or_instrument._calls.shield import report
-from or_instrument._clients.target import Target, sync_client
+from or_instrument._clients.target import NoTargetError, Target, sync_client
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import generation_question
 from or_instrument._money.account_requests import Attempts, Question, get
@@ -44,11 +44,13 @@ def mark_pending(call: Call) -> Call:
 class Lookup:
     """One call that is being looked up."""
 
-    def __init__(self, call: Call, sinks: Sequence[Sink], target: Target) -> None:
+    def __init__(self, call: Call, sinks: Sequence[Sink], target: Target, carrier: Target | None = None) -> None:
+        """Know whom to ask, and through which client instead where the call's own works in its event loop only."""
         self.call = call
         self.due = 0.0
         self._sinks = sinks
         self._target = target
+        self._carrier = carrier
         self._question: Question[Generation] = generation_question(call.generation_id or "")
         self._attempts: Attempts | None = None
         self._asked_ns = time_ns()
@@ -78,7 +80,16 @@ class Lookup:
         self._end(self.call._replace(missing=reason))
 
     def _answer(self, timeout_s: float) -> Generation:
-        asked, url, headers = self._target
+        try:
+            return self._answer_of(self._target, timeout_s)
+        except NoTargetError:
+            if self._carrier is None:
+                raise
+            self._target, self._carrier = self._carrier, None
+        return self._answer_of(self._target, timeout_s)
+
+    def _answer_of(self, target: Target, timeout_s: float) -> Generation:
+        asked, url, headers = target
         with sync_client(asked) as client:
             return self._question.read(get(client, self._question, timeout_s, url=url, headers=headers))
 
@@ -109,17 +120,27 @@ class Recovery:
 
     def __init__(self, target: Target, sinks: Sequence[Sink], lookups: Lookups) -> None:
         self._target = target
+        self._carrier: Target | None = None
         self._sinks = sinks
         self._lookups = lookups
 
     def sent(self, headers: Named, url: object) -> None:
         """Take the credentials with which the call was sent: an `auth=` adds them on the way."""
         self._target = self._target.sent_with(headers, str(url))
+        if self._carrier is not None:
+            self._carrier = self._carrier.sent_with(headers, str(url))
+
+    def carried(self, whom: Callable[[], Target]) -> None:
+        """Take how to ask through the client that sends the request on."""
+        try:
+            self._carrier = whom()
+        except NoTargetError:
+            self._carrier = None
 
     def __call__(self, call: Call) -> None:
         """Have the call looked up."""
         if call.missing == PENDING:
-            self._lookups.add(Lookup(call, self._sinks, self._target))
+            self._lookups.add(Lookup(call, self._sinks, self._target, self._carrier))
 
 
 def recovery(whom: Callable[[], Target], sinks: Sequence[Sink], lookups: Lookups = LOOKUPS) -> Recovery:
