@@ -159,6 +159,23 @@ def test_theirs_that_takes_ours_with_it_is_noticed_and_mended(
     assert not hasattr(openai.OpenAI.request, "__wrapped__")
 
 
+def test_ours_that_theirs_puts_back_is_ours(
+    calls: list[Any], client: openai.OpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Read from the class it is another object, as where OpenInference or Logfire was over ours and is taken off."""
+    switch_on(calls)
+    before = openai.OpenAI.request
+    openai.OpenAI.request = before  # type: ignore[method-assign]
+    assert or_instrument.is_instrumented()
+    switch_on(calls)
+    client.chat.completions.create(**CHAT)
+    assert len(calls) == 1
+    assert caplog.records == []
+
+    or_instrument.uninstrument()
+    assert "request" not in vars(openai.OpenAI)
+
+
 def test_a_patch_that_hides_ours_is_not_taken_for_a_loss(calls: list[Any], client: openai.OpenAI) -> None:
     """A function over ours that does not say what it calls: we stay where we are, and record each call once."""
     switch_on(calls)

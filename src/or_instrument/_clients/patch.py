@@ -64,10 +64,15 @@ class Wrappers:
 
 def _is_lost(it: _PutOn) -> bool:
     seen = inspect.getattr_static(it.owner, it.name)
-    while seen is not it.wrapper and hasattr(seen, "__wrapped__"):
+    while not _is(seen, it.wrapper) and hasattr(seen, "__wrapped__"):
         seen = seen.__wrapped__
     # A function of somebody else's that hides what it calls may well call ours.
-    return seen is not it.wrapper and _package(seen) == _package(it.owner)
+    return not _is(seen, it.wrapper) and _package(seen) == _package(it.owner)
+
+
+def _is(seen: Any, wrapper: Any) -> bool:
+    # What was read from the class and put back there is bound, and calls the wrapper all the same.
+    return seen is wrapper or getattr(seen, "_self_parent", None) is wrapper
 
 
 def _package(it: Any) -> str:
@@ -76,7 +81,7 @@ def _package(it: Any) -> str:
 
 def _splice_out(owner: Any, name: str, wrapper: Any) -> None:
     outer, inner = None, vars(owner).get(name)
-    while inner is not None and inner is not wrapper:
+    while inner is not None and not _is(inner, wrapper):
         outer, inner = inner, getattr(inner, "__wrapped__", None)
     if inner is None:
         return
