@@ -1,11 +1,11 @@
 """A process that makes calls beside other instrumentations and tells, as JSON in its last line, what each call left.
 
-python beside.py '{"mode": "own", "theirs": "...", "is_first": true, "kinds": ["chat"], "after": ""}'
+python beside.py '{"mode": "own", "phases": [["ours()", []], ["...", ["chat"]]]}'
 
-`theirs` is code that switches another instrumentation on; `is_first` is whether ours is switched on before it; `after`
-is code that runs when both are. Both find here `sink`, the URL of a server on `port` that takes whatever they export;
-`processor`, which keeps the spans, for a tracer provider of their own; `tracers`, the provider that is set; `wrap`, a
-list of functions that each client is passed through; and `ours`, which switches ours on.
+Each phase is code that is run, such as what switches another instrumentation on, and the kinds of calls that are made
+after it. The code finds here `ours`, which switches ours on, and for the others' sake `sink`, the URL of a server on
+`port` that takes whatever they export; `processor`, which keeps the spans, for a tracer provider of their own;
+`tracers`, the provider that is set; and `wrap`, a list of functions that each client is passed through.
 """
 
 from __future__ import annotations
@@ -246,8 +246,15 @@ def told(fake: FakeOpenRouter, kind: str) -> dict[str, Any]:
     }
 
 
+def phase(fake: FakeOpenRouter, code: str, kinds: list[str], names: dict[str, Any]) -> dict[str, Any]:
+    """Run the code and make the calls; return what each left, and what all metric points tell by now."""
+    exec(code, names)  # noqa: S102 (the test's own code)
+    said: dict[str, Any] = {kind: told(fake, kind) for kind in kinds}
+    return {**said, "is_instrumented": or_instrument.is_instrumented(), "points": list(points())}
+
+
 def main() -> None:
-    """Switch both on, make the calls, print what they left."""
+    """Run the phases and print what they left."""
     warnings.simplefilter("ignore")
     order = json.loads(sys.argv[1])
     tracers.add_span_processor(processor)
@@ -260,17 +267,8 @@ def main() -> None:
         or_instrument.instrument(hosts="127.0.0.1", spans=order["mode"], sinks=[calls.append])
 
     names = {**globals(), "ours": ours, "sink": f"http://127.0.0.1:{server.server_port}", "port": server.server_port}
-
-    def theirs() -> None:
-        exec(order["theirs"], names)  # noqa: S102 (the test's own code)
-
-    for switch in (ours, theirs) if order["is_first"] else (theirs, ours):
-        switch()
-    exec(order["after"], names)  # noqa: S102
     with FakeOpenRouter() as fake:
-        said = {kind: told(fake, kind) for kind in order["kinds"]}
-        said["charged"] = float(fake.charged_usd)
-        said["points"] = list(points())
+        said = [phase(fake, code, kinds, names) for code, kinds in order["phases"]]
     print(json.dumps(said), flush=True)
     os._exit(0)  # what others hold they would try to send for minutes
 

@@ -22,6 +22,8 @@ class Other(NamedTuple):
     """Kinds of calls whose span is made when they are over, so that nobody else sees it."""
     asks_for_one_span: tuple[bool, ...] = ()
     """Whether it asks others to make none: when ours was switched on first, when it was not, or both."""
+    takes_ours_along: bool = False
+    """Whether its end takes off what was switched on after it too."""
 
 
 class Apart(NamedTuple):
@@ -29,6 +31,9 @@ class Apart(NamedTuple):
 
     module: str
     code: str
+    off: str = ""
+    """Empty where it cannot be taken off."""
+    takes_ours_along: bool = False
 
 
 class Beneath(NamedTuple):
@@ -70,6 +75,7 @@ OTHERS: Final = {
         INSTRUMENTOR.format("openinference.instrumentation.openai", "instrument"),
         "openinference.instrumentation.openai",
         INSTRUMENTOR.format("openinference.instrumentation.openai", "uninstrument"),
+        takes_ours_along=True,
     ),
     "logfire": Other(
         "logfire",
@@ -77,9 +83,16 @@ OTHERS: Final = {
         "logfire.openai",
         LOGFIRE_OFF,
         ended_early=STREAMS,
+        takes_ours_along=True,
     ),
     "logfire, suppressing": Other(
-        "logfire", LOGFIRE.format(""), "logfire.openai", LOGFIRE_OFF, ended_early=STREAMS, asks_for_one_span=(True,)
+        "logfire",
+        LOGFIRE.format(""),
+        "logfire.openai",
+        LOGFIRE_OFF,
+        ended_early=STREAMS,
+        asks_for_one_span=(True,),
+        takes_ours_along=True,
     ),
 }
 
@@ -119,6 +132,7 @@ os.environ.update(DD_REMOTE_CONFIGURATION_ENABLED="false")
 import ddtrace
 ddtrace.patch(openai=True)
 """,
+        "from ddtrace.contrib.internal.openai.patch import unpatch; unpatch()",
     ),
     "mlflow": Apart(
         "mlflow",
@@ -129,6 +143,7 @@ mlflow.set_tracking_uri(sink)
 mlflow.tracing.set_destination(MlflowExperimentLocation("0"))
 mlflow.openai.autolog()
 """,
+        "mlflow.openai.autolog(disable=True)",
     ),
     "langsmith": Apart(
         "langsmith",
@@ -163,8 +178,13 @@ made = weave_client.WeaveClient("any", "any", server, ensure_project_exists=Fals
 weave_client_context.set_weave_client_global(made)
 weave_init.implicit_patch()
 """,
+        "from weave.integrations.openai.openai_sdk import get_openai_patcher; get_openai_patcher().undo_patch()",
     ),
-    "laminar": Apart("lmnr", LAMINAR),
+    "laminar": Apart(
+        "lmnr",
+        LAMINAR,
+        INSTRUMENTOR.format("lmnr.opentelemetry_lib.opentelemetry.instrumentation.openai", "uninstrument"),
+    ),
 }
 """Of Weave, which asks for an account, what its `init` does after it has logged in."""
 

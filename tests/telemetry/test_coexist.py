@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 from fresh_install import environ
-from others import APART, BENEATH, OTHERS
+from others import APART, BENEATH, OTHERS, Apart, Other
 
 BILLED: Final = (
     *("chat", "stream", "helper", "raw", "raw_stream", "achat", "astream"),
@@ -26,8 +26,12 @@ BILLED: Final = (
 SPEND: Final = "openrouter.usage.spend"
 COST: Final = "gen_ai.usage.cost"
 PROGRAM: Final = Path(__file__).parents[1] / "support" / "beside.py"
-MODES: Final = (("own", True), ("own", False), ("enrich", True))
-"""Where the other's spans are out of reach, the order makes no difference to enriching."""
+ORDERS: Final = [("own", True, True), ("own", False, False), ("enrich", True, False), ("enrich", False, True)]
+"""The mode, whether ours is switched on first, and whether it is taken off first: all orders, in two modes each."""
+FEW: Final = ("chat", "stream", "achat", "responses")
+OFF: Final = "or_instrument.uninstrument()"
+LOOK: Final = "ours(); ours()"
+TOLD: Final = "had been taken off by another library"
 OF_ONE_PROCESS: Final = [pytest.param(name, id=name, marks=pytest.mark.xdist_group(name)) for name in OTHERS]
 """What is told of each is asked for once, where all tests of it run in one process."""
 KINDS: Final = (*BILLED, "closed", "error", "suppressed")
@@ -40,13 +44,22 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def run(theirs: str, mode: str, is_first: bool, kinds: tuple[str, ...], after: str = "") -> tuple[Any, str]:
-    """Run the program beside an instrumentation; return what it tells in its last line, and what it warned of."""
-    order = {"theirs": theirs, "mode": mode, "is_first": is_first, "kinds": kinds, "after": after}
-    command = [sys.executable, str(PROGRAM), json.dumps(order)]
+Phase = tuple[str, tuple[str, ...]]
+
+
+def run(mode: str, *phases: Phase) -> tuple[list[dict[str, Any]], str]:
+    """Run the program; return what it tells of each phase, and what it warned of."""
+    command = [sys.executable, str(PROGRAM), json.dumps({"mode": mode, "phases": phases})]
     done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def both(theirs: str, is_first: bool, kinds: tuple[str, ...]) -> tuple[Phase, Phase]:
+    """Return the phases that switch both on; the calls are made in the second."""
+    first, second = ("ours()", theirs) if is_first else (theirs, "ours()")
+    # What theirs leaves alone is there to be compared.
+    return (first, () if is_first else FEW), (second, kinds)
 
 
 def need(module: str) -> None:
@@ -60,19 +73,64 @@ def told(name: str, mode: str, is_first: bool) -> Mapping[str, Any]:
     """Return what the program tells of all kinds of calls."""
     other = OTHERS[name]
     need(other.module)
-    said, _ = run(other.code, mode, is_first, KINDS)
-    return dict(said)
+    said, _ = run(mode, *both(other.code, is_first, KINDS))
+    return said[-1]
 
 
-def check_billed(said: Mapping[str, Any], kinds: tuple[str, ...]) -> None:
+def check_billed(said: Mapping[str, Any], kinds: tuple[str, ...], before: float = 0.0) -> None:
     """Hold records, the spans that carry a spend, and our cost metric against what the service charged."""
     for kind in kinds:
         charged = pytest.approx(said[kind]["charged"])
         assert said[kind]["calls"] == [["complete", charged]], kind
         carried = [span["attributes"].get(SPEND) for span in said[kind]["spans"]]
         assert [spend for spend in carried if spend is not None] == [charged], kind
-    costs = [value for scope, metric, value in said["points"] if (scope, metric) == ("or_instrument", COST)]
-    assert sum(costs) == pytest.approx(sum(said[kind]["charged"] for kind in kinds))
+    assert counted(said) - before == pytest.approx(sum(said[kind]["charged"] for kind in kinds))
+
+
+def counted(said: Mapping[str, Any]) -> float:
+    """Return what our cost metric has counted by then."""
+    return sum(value for scope, metric, value in said["points"] if (scope, metric) == ("or_instrument", COST))
+
+
+def check_not_seen(said: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Calls are answered as ever, and nothing of ours saw them."""
+    assert not said["is_instrumented"]
+    assert counted(said) == counted(before)
+    for kind in FEW:
+        assert said[kind]["calls"] == [], kind
+        for span in said[kind]["spans"]:  # of theirs, or of an end of theirs that leaves something behind
+            assert span["scope"] != "or_instrument", kind
+            assert SPEND not in span["attributes"], kind
+
+
+def shapes(said: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return what can be compared of the spans of few kinds of calls."""
+    return {
+        kind: [
+            (span["scope"], span["name"], span["status"], sorted(span["attributes"])) for span in said[kind]["spans"]
+        ]
+        for kind in FEW
+    }
+
+
+def check_taken_off(other: Other | Apart, mode: str, is_first: bool, is_ours_first_off: bool) -> None:
+    """Take both off in that order: ours sees calls until it is taken off itself, and nothing afterwards."""
+    need(other.module)
+    theirs_off = (f"{other.off}\n{LOOK}", FEW)
+    off = [(OFF, FEW), (other.off, FEW)] if is_ours_first_off else [theirs_off, (OFF, FEW)]
+    said, warned = run(mode, *both(other.code, is_first, BILLED), *off)
+    alone, on, one_off, none_on = said
+    check_billed(on, BILLED)
+    if is_ours_first_off:
+        check_not_seen(one_off, on)
+        if not is_first:
+            assert shapes(one_off) == shapes(alone)
+    else:
+        assert one_off["is_instrumented"]
+        check_billed(one_off, FEW, counted(on))
+    check_not_seen(none_on, one_off)
+    took_ours = other.takes_ours_along and not is_first and not is_ours_first_off
+    assert warned.count(TOLD) == took_ours
 
 
 @pytest.fixture(params=[True, False], ids=["ours first", "theirs first"])
@@ -148,64 +206,57 @@ def test_enrich_repeats_no_metric_of_theirs(name: str, is_first: bool) -> None:
     assert scopes == ours | ({other.scope} if other.has_metrics else set())
 
 
-def test_an_uninstrument_that_takes_ours_with_it_is_mended() -> None:
-    """OpenInference, switched on before us and off after, restores the plain SDK: noticed at the next look, mended."""
-    other = OTHERS["openinference"]
-    need(other.module)
-    after = f"{other.off}\nassert not or_instrument.is_instrumented()\nours()\nassert or_instrument.is_instrumented()"
-    said, warned = run(other.code, "own", is_first=False, kinds=("chat", "stream", "achat"), after=after)
-    assert warned.count("had been taken off by another library") == 1
-    for kind in ("chat", "stream", "achat"):
-        assert said[kind]["calls"] == [["complete", pytest.approx(said[kind]["charged"])]]
-        assert [SPEND in span["attributes"] for span in said[kind]["spans"]] == [True]
-
-
 @pytest.mark.parametrize("is_ours_first_off", [True, False], ids=["ours first off", "theirs first off"])
 @pytest.mark.parametrize("name", OF_ONE_PROCESS)
 def test_both_can_be_taken_off(name: str, is_first: bool, is_ours_first_off: bool) -> None:
-    """In whatever order: then calls are answered as ever, and nothing of ours sees them."""
-    other = OTHERS[name]
+    """In whatever order. What takes ours along is noticed at the next look, mended, and said once."""
+    check_taken_off(OTHERS[name], "own", is_first, is_ours_first_off)
+
+
+@pytest.mark.parametrize(("mode", "is_first", "is_ours_first_off"), ORDERS)
+@pytest.mark.parametrize("name", [name for name, other in APART.items() if other.off])
+def test_both_can_be_taken_off_where_theirs_leaves_no_span(
+    name: str, mode: str, is_first: bool, is_ours_first_off: bool
+) -> None:
+    """Likewise; until ours is taken off the spend is on one span, which is ours whatever the mode."""
+    check_taken_off(APART[name], mode, is_first, is_ours_first_off)
+
+
+@pytest.mark.parametrize(("mode", "is_first", "_is_ours_first_off"), ORDERS)
+@pytest.mark.parametrize("name", [name for name, other in APART.items() if not other.off])
+def test_ours_can_be_taken_off_where_theirs_cannot(
+    name: str, mode: str, is_first: bool, _is_ours_first_off: bool
+) -> None:
+    """Their spans are then what they are without us; switched on again, ours sees each call again."""
+    other = APART[name]
     need(other.module)
-    off = ["or_instrument.uninstrument()", other.off]
-    after = "\n".join(off if is_ours_first_off else off[::-1])
-    kinds = ("chat", "stream", "achat", "responses")
-    said, _ = run(other.code, "own", is_first, kinds, f"{after}\nassert not or_instrument.is_instrumented()")
-    for kind in kinds:
-        assert said[kind]["calls"] == [], kind
-        for span in said[kind]["spans"]:  # of an uninstrument() of theirs that leaves something behind
-            assert span["scope"] != "or_instrument", kind
-            assert SPEND not in span["attributes"], kind
-    assert not [scope for scope, _metric, _value in said["points"] if scope == "or_instrument"]
+    phases = both(other.code, is_first, BILLED)
+    (alone, on, off, again), warned = run(mode, *phases, (OFF, FEW), ("ours()", FEW))
+    check_billed(on, BILLED)
+    check_not_seen(off, on)
+    if not is_first:
+        assert shapes(off) == shapes(alone)
+    check_billed(again, FEW, counted(off))
+    assert TOLD not in warned
 
 
-@pytest.mark.parametrize(("mode", "is_first"), MODES)
-@pytest.mark.parametrize("name", APART)
-def test_beside_what_leaves_no_span_to_write_on(name: str, mode: str, is_first: bool) -> None:
-    """The spend is on one span, which is ours whatever the mode, and all sums are the service's."""
-    need(APART[name].module)
-    said, _ = run(APART[name].code, mode, is_first, BILLED)
-    check_billed(said, BILLED)
-    for kind in BILLED:
-        assert [span["scope"] for span in said[kind]["spans"] if SPEND in span["attributes"]] == ["or_instrument"]
-
-
-@pytest.mark.parametrize(("mode", "is_first"), MODES)
+@pytest.mark.parametrize(("mode", "is_first"), [("own", True), ("own", False), ("enrich", True), ("enrich", False)])
 @pytest.mark.parametrize("name", BENEATH)
 def test_beside_instrumentations_of_other_clients(name: str, mode: str, is_first: bool) -> None:
     """Calls through httpx, requests, aiohttp, anthropic and LiteLLM: the spend on one span, and all sums true."""
     beneath = BENEATH[name]
     need(beneath.module)
-    said, _ = run(beneath.code, mode, is_first, beneath.kinds)
-    check_billed(said, beneath.kinds)
+    said, _ = run(mode, *both(beneath.code, is_first, beneath.kinds))
+    check_billed(said[-1], beneath.kinds)
 
 
 def test_the_cost_metric_of_litellm_doubles_ours() -> None:
     """Its callback records one of the same name where its metrics are switched on; where they are not, only we do."""
     need("litellm")
-    said, _ = run(BENEATH["litellm"].code, "own", True, ("litellm",))
+    (_, said), _ = run("own", *both(BENEATH["litellm"].code, True, ("litellm",)))
     assert {scope for scope, metric, _value in said["points"] if metric == COST} > {"or_instrument"}
     off = BENEATH["litellm"].code.replace('LITELLM_OTEL_INTEGRATION_ENABLE_METRICS="true"', "")
-    said, _ = run(off, "own", True, ("litellm",))
+    (_, said), _ = run("own", *both(off, True, ("litellm",)))
     assert {scope for scope, metric, _value in said["points"] if metric == COST} == {"or_instrument"}
 
 
@@ -216,7 +267,7 @@ def test_http_spans_are_inside_ours() -> None:
         "from opentelemetry.instrumentation import httpx as h; "
         "getattr(h, 'HTTPX2ClientInstrumentor', h.HTTPXClientInstrumentor)().instrument()"
     )
-    said, _ = run(theirs, "own", is_first=True, kinds=("stream",))
+    (_, said), _ = run("own", *both(theirs, True, ("stream",)))
     http, ours = said["stream"]["spans"]
     assert (http["name"], ours["name"]) == ("POST", "chat vendor/model")
     assert http["parent"] == ours["id"]
