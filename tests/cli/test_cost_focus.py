@@ -109,6 +109,15 @@ def test_focus_is_csv_whatever_the_values(text: str, tmp_path: Path, capsys: pyt
     assert text == " a " or f'"{quoted}"' in out
 
 
+def test_focus_has_no_formula_of_others_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a provider comes from outside; amounts and counts stay numbers."""
+    path = fill(tmp_path / "costs.db", [call(1, 0.5, model="@x", provider="=1+1", is_byok=True, upstream_cost=2.0)])
+    for row in focus(capsys, "--ledger", path):
+        assert (row["x_Model"], row["PublisherName"]) == ("'@x", "'=1+1")
+        assert float(row["EffectiveCost"]) in (0.5, 2.0)
+        assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+
+
 def test_focus_leaves_out_what_is_unknown_and_counts_it(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr."""
     _, out, err = run(capsys, "--ledger", book, "--format", "focus")

@@ -192,6 +192,16 @@ def test_an_amount_with_a_digit_left_over_takes_the_place_of_all_three(path: Pat
     assert (Decimal(row["cost"]), row["cost_e12"], row["cost_e24"]) == (Decimal("1e-30"), None, None)
 
 
+def test_a_nul_cuts_no_text_off(path: Path, ledger: Ledger) -> None:
+    """SQLite takes it for a text's end: two models would be one. It is shown as what cannot be shown."""
+    request = Request("chat", "openrouter", "a\0b", "openrouter.ai", 443, attributes={"k\0x": "v\0w"})
+    ledger(call(request=request, reply=Reply(provider="P\0Q", usage=Usage(cost=0.5))))
+    assert ledger.flush()
+    (row,) = rows(path)
+    told = tuple(row[name] for name in ("requested_model", "model", "provider", "attributes"))
+    assert told == ("a\ufffdb", "a\ufffdb", "P\ufffdQ", '{"k\ufffdx":"v\ufffdw"}')
+
+
 AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False) | st.floats(0, 10) | st.integers(0, 10**7).map(float)
 TEXTS = st.text(max_size=6)
 ATTRIBUTES = st.dictionaries(TEXTS, TEXTS | st.booleans() | st.integers() | st.floats(), max_size=3)

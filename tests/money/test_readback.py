@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from or_instrument import Reply, Usage
 from or_instrument._money import readback as _readback
+from or_instrument._money.csv_text import cell_of, text_of_cell
 from or_instrument._money.export import rows_csv, totals_csv, totals_json
 from or_instrument._money.readback import Cut, read
 from or_instrument._money.totals import Sum, Totals
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
+TEXT |= st.text("'=+-@\t\r\n1.x", max_size=5)
 COSTS = st.lists(st.tuples(st.none() | st.floats(0, 1e6), TEXT.filter(bool), TEXT), max_size=6)
 
 
@@ -32,6 +34,29 @@ def test_what_is_written_is_read_back(costs: list[tuple[float | None, str, str]]
         assert same(_readback._read_json(text), made._totals)
     for text in (totals_csv(made._totals), rows_csv(rows)):
         assert same(_readback._read_csv(text), made._totals)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1;2", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "\uff1d1", "-1e5"])
+def test_what_a_spreadsheet_would_run_is_text(text: str) -> None:
+    """In CSV it has a quotation mark before it, which is taken off when it is read back; JSON has it as it is."""
+    assert cell_of(text) == f"'{text}"
+    made = tracker(call(1, 0.5, text, tag=text))
+    assert f'"\'{text}",1,0,"0.5"' in totals_csv(made._totals)
+    assert list(_readback._read_csv(totals_csv(made._totals))[0].groups["model"]) == [text]
+    assert json.dumps(text, ensure_ascii=False) in totals_json(made._totals, {})
+
+
+@pytest.mark.parametrize("text", ["a/model", "-1", "-0.5", "12", "", "a=1", "'a", "'", '{"a":"=1"}'])
+def test_what_no_spreadsheet_would_run_is_as_it_is(text: str) -> None:
+    """Numbers stay numbers."""
+    assert cell_of(text) == text_of_cell(text) == text
+
+
+def test_a_nul_is_shown_as_what_cannot_be_shown() -> None:
+    """Not every Python reads a CSV that has one."""
+    assert "\0" not in rows_csv((tracker(call(1, 0.5, "a\0b"))._rows or {}).values())
+    (model,) = _readback._read_csv(totals_csv(tracker(call(1, 0.5, "a\0b"))._totals))[0].groups["model"]
+    assert model == "a\ufffdb"
 
 
 def same(told: tuple[Totals, list[Any]], totals: Totals) -> bool:

@@ -76,7 +76,8 @@ class Entry(NamedTuple):
     @property
     def cells(self) -> tuple[object, ...]:
         """Its value in each of `COLUMNS`."""
-        return (*self[:_BILL], *self.bill, *self[_BILL + 1 :])
+        told = (*self[:_BILL], *self.bill, *self[_BILL + 1 :])
+        return tuple(_whole(cell) if isinstance(cell, str) else cell for cell in told)
 
 
 _BILL: Final = Entry._fields.index("bill")

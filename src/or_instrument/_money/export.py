@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from or_instrument._money.csv_text import cell_of
 from or_instrument._money.totals import MODEL, Row, Sum, Totals, usd_text
 
 SCHEMA: Final = "or_instrument.cost/2"
@@ -94,5 +95,5 @@ def _csv(header: Sequence[str], lines: Iterable[Iterable[object]]) -> str:
     # All texts in quotes: not every Python quotes a lone carriage return of its own accord.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([cell_of(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)
     return text.getvalue()

@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from or_instrument._amounts import add
+from or_instrument._money.csv_text import cell_of
 from or_instrument._money.query import amount_of, amount_sql, count_of, count_sql
 from or_instrument._money.totals import UNKNOWN, usd_text
 
@@ -177,8 +178,9 @@ def _written(charge: Mapping[str, object], usd: Decimal, billed: Decimal | None 
 
 def _line(cells: Any) -> str:
     text = io.StringIO()
+    told = [cell_of(cell) if isinstance(cell, str) else cell for cell in cells]
     # A null is an empty field without quotes. Not every Python quotes a carriage return that ends no line.
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    csv.writer(text, lineterminator="\r\n").writerow(told)
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from or_instrument._money.csv_text import text_of_cell
 from or_instrument._money.export import FORMER, ROWS_HEADER, SCHEMA, TOTAL, TOTALS_HEADER
 from or_instrument._money.export_cells import ADDED, CorruptError, row_of_cells, sum_of_cells
 from or_instrument._money.totals import Sum, Totals
@@ -160,7 +161,9 @@ def _checked(cells: Sequence[str], header: Sequence[str], *, is_former: bool) ->
         raise CorruptError(f"has {len(cells)} fields instead of {expected}")
     if _check_schema(cells[0]) != is_former:
         raise CorruptError(f"has the schema {cells[0]!r}, but not its fields")
-    return [*cells, "0" if header == TOTALS_HEADER else "false"] if is_former else cells
+    if is_former:
+        return [*cells, "0" if header == TOTALS_HEADER else "false"]
+    return [text_of_cell(cell) for cell in cells]
 
 
 def _check_schema(schema: object) -> bool:
