@@ -9,6 +9,7 @@ import importlib
 import json
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -438,3 +439,40 @@ def test_what_raises_an_exception_without_a_request_is_looked_at(telemetry: Tele
     ):
         client.post(f"{URL}/chat/completions", json=HELLO)
     assert costs(telemetry) == [0.0, 0.25]
+
+
+def test_a_limit_counts_what_a_hook_has_spent_so_far(telemetry: Telemetry) -> None:
+    """Before it is known whether that is the outer call's own: a hook that asks on and on is stopped."""
+    asked: list[Any] = []
+
+    def ask(_: Any) -> None:
+        with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx, cost=0.25))) as other:
+            for _ in range(5):
+                asked.append(other.post(f"{URL}/chat/completions", json={"model": "b"}))
+
+    transport = httpx.MockTransport(lambda _: answer(httpx))
+    with (
+        httpx.Client(event_hooks={"request": [ask]}, transport=transport) as client,
+        or_instrument.track(limit_usd=0.5) as cost,
+        pytest.raises(or_instrument.BudgetExceeded, match=r"0\.5"),
+    ):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    assert (len(asked), cost.total_usd, cost.calls) == (2, Decimal("0.5"), 3)
+    assert costs(telemetry) == [0.0, 0.25, 0.25]
+
+
+def test_a_limit_counts_what_turned_out_to_be_the_outer_calls_own_once(telemetry: Telemetry) -> None:
+    """The transport's answer is the outer's; what it cost is spent once."""
+    inner = httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx, cost=0.25)))
+
+    def send_on(request: Any) -> Any:
+        return inner.send(inner.build_request("POST", request.url, json={"via": "proxy"}))
+
+    with httpx.Client(transport=httpx.MockTransport(send_on)) as client, or_instrument.track(limit_usd=0.5) as cost:
+        client.post(f"{URL}/chat/completions", json=HELLO)
+        cost.check_budget()
+        assert (cost.total_usd, cost.calls) == (Decimal("0.25"), 1)
+        client.post(f"{URL}/chat/completions", json=HELLO)
+        with pytest.raises(or_instrument.BudgetExceeded):
+            cost.check_budget()
+    assert costs(telemetry) == [0.25, 0.25]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
+from or_instrument._calls.scope import Tracker
 from or_instrument._calls.shield import report, warn_once
 from or_instrument._records import Call, Sink
 
@@ -21,17 +22,23 @@ def deliver(call: Call, sinks: Sequence[Sink]) -> None:
 
 
 class Held:
-    """A sink that keeps a finished call back from others until it is known whether it is one of its own."""
+    """A sink that keeps a finished call back from others until it is known whether it is one of its own.
 
-    __slots__ = ("_calls", "_is_released", "_sinks")
+    Trackers are told at once what it has cost: their limits are for what is spent, and not for what is known.
+    """
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    __slots__ = ("_calls", "_is_released", "_sinks", "_trackers")
+
+    def __init__(self, sinks: Sequence[Sink], trackers: Sequence[Tracker] = ()) -> None:
         self._sinks = sinks
+        self._trackers = trackers
         self._calls: list[Call] = []
         self._is_released = False
 
     def __call__(self, call: Call) -> None:
         """Keep it, unless it is known by now."""
+        for tracker in self._trackers:
+            tracker.hold(call)
         self._calls.append(call)
         if self._is_released:
             self.release()
@@ -49,6 +56,9 @@ class Held:
     def drop(self) -> None:
         """Forget it: it is part of another."""
         self._sinks = ()
+        for call in self._calls:
+            for tracker in self._trackers:
+                tracker.let_go(call)
         self._calls.clear()
 
 

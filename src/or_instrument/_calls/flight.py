@@ -12,6 +12,7 @@ from or_instrument._calls.live import LIVE, new_id
 from or_instrument._calls.missing import missing
 from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import REAPER
+from or_instrument._calls.scope import TRACKERS
 from or_instrument._calls.shield import report
 from or_instrument._records import Call, Content, Failure, Outcome, Reply, Request, Sink
 
@@ -167,7 +168,7 @@ class Flight:
 
     def hold(self) -> Held:
         """Keep the call back from its sinks until it is told whether it is one of its own."""
-        held = Held(self._sinks)
+        held = Held(self._sinks, tuple(dict.fromkeys(TRACKERS.get())))
         self._sinks = (held,)
         return held
 

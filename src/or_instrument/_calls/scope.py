@@ -30,6 +30,12 @@ class Tracker(Protocol):
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where nothing more may be spent."""
 
+    def hold(self, call: Call) -> None:
+        """Take the spend of a call for spent, though the call is not counted yet, and may be part of another."""
+
+    def let_go(self, call: Call) -> None:
+        """Forget a call that turned out to be part of another."""
+
 
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())

@@ -93,6 +93,7 @@ class CostTracker:
         self._totals = Totals()
         self._rows: dict[int, Row] | None = {} if rows else None
         self._pending: dict[int, tuple[Row, list[Key]]] = {}
+        self._held: dict[int, Decimal] = {}
 
     def __repr__(self) -> str:
         """Return the name and the figures."""
@@ -126,6 +127,7 @@ class CostTracker:
         row = row_of(call)
         with _LOCK:
             number = call.id
+            self._held.pop(number, None)
             if call.recovers is not None:
                 known = self._pending.pop(call.recovers, None)
                 if known is None:
@@ -145,8 +147,23 @@ class CostTracker:
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where the limit is reached."""
         spent = self.total_usd
+        if self._held:
+            with _LOCK:
+                spent += sum(self._held.values())
         if self.limit_usd is not None and spent >= self.limit_usd:
             raise BudgetExceeded(self.name, spent, self.limit_usd)
+
+    def hold(self, call: Call) -> None:
+        """Take the spend of a call for spent before it is counted: whether it is part of another is not known yet."""
+        usd = row_of(call).usd
+        if usd:
+            with _LOCK:
+                self._held[call.id] = usd
+
+    def let_go(self, call: Call) -> None:
+        """Forget a call that is held: it turned out to be part of another."""
+        with _LOCK:
+            self._held.pop(call.id, None)
 
     @property
     def total_usd(self) -> Decimal:
