@@ -493,6 +493,7 @@ def test_what_keeps_it_from_asking_is_said(
     code, out = reconcile()
     assert code == 2
     assert "no day is complete yet" in out
+    monkeypatch.setattr(command, "_ANSWER_S", 0.0)  # it is asked again for as long
     code, out = reconcile("--base-url", "http://127.0.0.1:9/api/v1")
     assert code == 2
     assert "GET /key was asked" in out

@@ -18,6 +18,7 @@ import pytest
 from fresh_install import environ
 from others import APART, BENEATH, OTHERS, Apart, Other
 
+pytestmark = pytest.mark.slow
 BILLED: Final = (
     *("chat", "stream", "helper", "raw", "raw_stream", "achat", "astream"),
     *("responses", "responses_stream", "embeddings"),
