@@ -320,6 +320,51 @@ def test_another_key_knows_its_growth(with_own_key: World, reconcile: Reconcile)
     assert "They differ by 0.75 USD." in out
 
 
+@pytest.fixture
+def over_midnight(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], tuple[int, str]]:
+    """Return a function that runs the command; midnight passes before it looks at the clock for the n-th time."""
+
+    def run(number: int) -> tuple[int, str]:
+        looks = 0
+
+        def look() -> int:
+            nonlocal looks
+            looks += 1
+            moment = made_at("2026-11-26T23:59" if looks < number else "2026-11-27T00:01")
+            world.fake.now = lambda: moment / 1e9
+            return moment
+
+        monkeypatch.setattr(command, "time_ns", look)
+        code = main.main(["reconcile", "--ledger", str(world.path), "--base-url", world.fake.base_url])
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+def test_a_key_that_is_read_over_midnight_is_read_again(
+    with_own_key: World, over_midnight: Callable[[int], tuple[int, str]]
+) -> None:
+    """What it told of today was of yesterday: the growth since midnight would be a whole day's."""
+    begin(with_own_key.path, "2026-11-26T00:00")
+    with_own_key.both("2026-11-26T10:00", 3.0)
+    code, out = over_midnight(2)
+    assert code == 0
+    assert "since 2026-11-27" in out
+
+
+def test_activity_that_is_asked_over_midnight_is_asked_again(
+    world: World, over_midnight: Callable[[int], tuple[int, str]]
+) -> None:
+    """Of the oldest of thirty days OpenRouter may have told nothing any more; the day that has ended is compared."""
+    for day in ("2026-10-27", "2026-10-28", "2026-11-26"):
+        world.both(f"{day}T10:00", 3.0)
+    code, out = over_midnight(3)
+    assert code == 0
+    assert [line[0] for line in lines(out)] == ["2026-10-28", "2026-11-26", "key", "total"]
+
+
 def grown(out: str) -> list[str]:
     """Return ours, OpenRouter's, and the difference."""
     return lines(out)[-1][-6:-3]

@@ -92,12 +92,20 @@ def run(args: argparse.Namespace) -> int:
         client = stack.enter_context(OpenAI(api_key=api_key, base_url=args.base_url, max_retries=0))
         host, key = account_host(urlsplit(args.base_url).hostname or ""), hashlib.sha256(api_key.encode()).hexdigest()
         try:
-            status = ask(client, KEY, _ANSWER_S)
-            asked = _Asked(client, host, key, books, args.since, args.tolerance, utc(time_ns()))
+            status, read_at = _read_key(client)
+            asked = _Asked(client, host, key, books, args.since, args.tolerance, read_at)
             is_management = status.is_management_key or status.is_provisioning_key
             return _by_activity(asked) if is_management else _by_growth(asked, status)
         except LookupFailed as failed:
             return _say(str(failed))
+
+
+def _read_key(client: Any) -> tuple[KeyStatus, str]:
+    """Return what the service tells of the key, and when: what it tells of today is of the day of that moment."""
+    while True:
+        before, status, after = utc(time_ns()), ask(client, KEY, _ANSWER_S), utc(time_ns())
+        if before[:10] == after[:10]:
+            return status, after
 
 
 def _by_activity(asked: _Asked) -> int:
@@ -121,6 +129,10 @@ def _by_activity(asked: _Asked) -> int:
             f"all keys of the account have spent {short(whole.usd)} USD in {whole.calls} requests"
         )
     rows, by_key = (account, []) if None in keys else _by_key(asked, scope, keys)
+    now = utc(time_ns())
+    if scope.since == oldest and now[:10] > asked.read_at[:10]:
+        # It is another day by now, and of the oldest one OpenRouter may tell nothing any more.
+        return _by_activity(asked._replace(read_at=now))
     lines = compare(ours_as_theirs(ours_of(asked.books, scope), rows), theirs_of(rows))
     return _conclude(asked, [*lines, *by_key], total(lines), scope, others(account, rows))
 
