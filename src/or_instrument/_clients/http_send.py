@@ -18,8 +18,9 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
+from or_instrument._clients.inside import Inside
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, Inside, UnderWay, is_sdks
+from or_instrument._clients.under_way import INNERMOST, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 from or_instrument._openrouter.request import with_session

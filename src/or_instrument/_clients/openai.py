@@ -78,7 +78,7 @@ class OpenAIPatch(Seam):
         exchange = call.exchange
         with call:
             result = wrapped(*args, **kwargs)
-        return self._returned(exchange, result)
+        return self._returned(call, exchange, result)
 
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -93,7 +93,7 @@ class OpenAIPatch(Seam):
         call.task, exchange = current_task(), call.exchange
         with call:
             result = await wrapped(*args, **kwargs)
-        return self._returned(exchange, result)
+        return self._returned(call, exchange, result)
 
     def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
         """Return the call that begins, `None` where nothing is to be recorded, here or below.
@@ -133,9 +133,12 @@ class OpenAIPatch(Seam):
         seen = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
         return SDKCall(openai_sdk.http_of(client), *(seen or ()))
 
-    def _returned(self, exchange: Exchange | None, result: Any) -> Any:
+    def _returned(self, call: SDKCall, exchange: Exchange | None, result: Any) -> Any:
+        last, call.last = call.last, None
         if exchange is None:
             return result
+        if exchange.is_awaited and self._observer is None and getattr(last, "is_success", False):
+            exchange.answered(last)  # our wrapper was taken off before the answer passed it
         exchange.returned()
         if self._is_tapped and exchange.flight.is_open:
             try:
@@ -149,6 +152,8 @@ def _process_response(
     wrapped: Callable[..., Any], _client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     call = INNERMOST.get()
+    if call is not None and call.inside:
+        call.settle(kwargs.get("response"))
     if call is not None and call.exchange is not None and call.exchange.is_awaited:
         call.exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)

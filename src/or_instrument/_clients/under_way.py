@@ -6,71 +6,16 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from opentelemetry.context import Context, attach, detach
 
-from or_instrument._calls.delivery import Held
 from or_instrument._calls.exchange import Exchange
-from or_instrument._calls.flight import Flight
-from or_instrument._calls.shield import report
-from or_instrument._clients.sent import Sent, sent_by
+from or_instrument._clients.inside import Inside, answers_of
+from or_instrument._clients.sent import Sent
 
 T = TypeVar("T", bound="UnderWay")
-_LAST: Final = 2
-"""How many of the answers to a send are its end: what was returned or raised, and the response of that."""
 _AGENT: Final = "OpenAI/Python "
-
-
-def _answers_of(end: object) -> tuple[object, ...]:
-    """Return the response or exception itself, and the responses before it."""
-    try:
-        # Too many redirects are an exception, which has the last response.
-        last = getattr(end, "response", None) if isinstance(end, BaseException) else end
-        history = getattr(last, "history", None)
-        return (end, last, *history) if isinstance(history, (list, tuple)) else (end, last)
-    except Exception as exc:  # noqa: BLE001 - the shield
-        report("looking at the end of a send", exc)
-        return (end,)
-
-
-def _sends_one_of(inner: Callable[[], Sent], answers: tuple[object, ...]) -> bool:
-    """Return whether a send inside another sent on one of the requests that were answered, such as after a redirect.
-
-    Those of httpx, which follows redirects above its transport; requests does so by sends inside sends.
-    """
-    for answer in answers:
-        try:
-            request = getattr(answer, "request", None)
-            if hasattr(request, "extensions") and inner().is_same(sent_by(request)):
-                return True
-        except Exception as exc:  # noqa: BLE001 - an exception of httpx may have no request, and says so by another
-            if not isinstance(exc, RuntimeError):
-                report("looking at what was sent", exc)
-    return False
-
-
-class Inside(NamedTuple):
-    """A call that was made inside another: it is the other's own or not, which its end tells."""
-
-    flight: Flight
-    held: Held
-    """What keeps it back."""
-    end: object
-    """Its response or exception."""
-    read: Callable[[], Sent]
-    """Tells what it has sent."""
-    is_of_auth: bool
-    """Whether the auth of the other makes it."""
-
-    def is_own(self, answers: tuple[object, ...]) -> bool:
-        """Return whether it is the call that these are the answers to, the last first."""
-        if self.is_of_auth:
-            # What an auth asks is in the history too. Where its flow is closed meanwhile, the other ends by the same.
-            answers = answers[:_LAST]
-            if isinstance(self.end, GeneratorExit):
-                return True
-        return any(self.end is one for one in answers) or _sends_one_of(self.read, answers)
 
 
 class UnderWay:
@@ -152,7 +97,7 @@ class UnderWay:
     def settle(self, end: object) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []
-        own = _answers_of(end) if inside else ()
+        own = answers_of(end) if inside else ()
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
@@ -164,17 +109,27 @@ class UnderWay:
 class SDKCall(UnderWay):
     """One `request` of the SDK, all its retries inside: what it sends is recorded by the SDK's seam or not at all."""
 
-    __slots__ = ("_http",)
+    __slots__ = ("_http", "last")
 
     def __init__(self, http: object, exchange: Exchange | None = None, context: Context | None = None) -> None:
         """Know the HTTP client through which it sends."""
         super().__init__(exchange, context)
         self._http = http
+        self.last: object = None
+        """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """End; nobody asks for its exchange any more."""
         super().__exit__(kind, exc, tb)
+        if self.inside:
+            self.settle(exc)
+        self.last = None if exc is not None else self.last
         self.let_go()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether other sends may be part of it: always, since a client may have a `send` of its own, and by others."""
+        return self.is_running
 
     def is_sent_by(self, http: object) -> bool:
         """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
@@ -182,7 +137,7 @@ class SDKCall(UnderWay):
 
     def sent(self, end: object) -> None:
         """See the response to what was sent, or what was raised in its place."""
-        self.read = None
+        self.read, self.last = None, end
         if self.inside:
             self.settle(end)
 

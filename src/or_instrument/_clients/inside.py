@@ -1,0 +1,65 @@
+"""A call that was made inside another, and whether it is the other's own: by its response, or by its request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from or_instrument._calls.delivery import Held
+from or_instrument._calls.flight import Flight
+from or_instrument._calls.shield import report
+from or_instrument._clients.sent import Sent, sent_by
+
+_LAST: Final = 2
+"""How many of the answers to a send are its end: what was returned or raised, and the response of that."""
+
+
+def answers_of(end: object) -> tuple[object, ...]:
+    """Return the response or exception itself, and the responses before it."""
+    try:
+        # Too many redirects are an exception, which has the last response.
+        last = getattr(end, "response", None) if isinstance(end, BaseException) else end
+        history = getattr(last, "history", None)
+        return (end, last, *history) if isinstance(history, (list, tuple)) else (end, last)
+    except Exception as exc:  # noqa: BLE001 - the shield
+        report("looking at the end of a send", exc)
+        return (end,)
+
+
+def _sends_one_of(inner: Callable[[], Sent], answers: tuple[object, ...]) -> bool:
+    """Return whether a send inside another sent on one of the requests that were answered, such as after a redirect.
+
+    Those of httpx, which follows redirects above its transport; requests does so by sends inside sends.
+    """
+    for answer in answers:
+        try:
+            request = getattr(answer, "request", None)
+            if hasattr(request, "extensions") and inner().is_same(sent_by(request)):
+                return True
+        except Exception as exc:  # noqa: BLE001 - an exception of httpx may have no request, and says so by another
+            if not isinstance(exc, RuntimeError):
+                report("looking at what was sent", exc)
+    return False
+
+
+class Inside(NamedTuple):
+    """A call that was made inside another: it is the other's own or not, which its end tells."""
+
+    flight: Flight
+    held: Held
+    """What keeps it back."""
+    end: object
+    """Its response or exception."""
+    read: Callable[[], Sent]
+    """Tells what it has sent."""
+    is_of_auth: bool
+    """Whether the auth of the other makes it."""
+
+    def is_own(self, answers: tuple[object, ...]) -> bool:
+        """Return whether it is the call that these are the answers to, the last first."""
+        if self.is_of_auth:
+            # What an auth asks is in the history too. Where its flow is closed meanwhile, the other ends by the same.
+            answers = answers[:_LAST]
+            if isinstance(self.end, GeneratorExit):
+                return True
+        return any(self.end is one for one in answers) or _sends_one_of(self.read, answers)
