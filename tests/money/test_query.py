@@ -39,10 +39,10 @@ def test_sums_are_exact(
         tracker(call(number, usd, **attributes))
     with closing(open_ledger(path)) as ledger:
         totals = totals_of(ledger, [dimension_of(name)])
-    assert totals.all == tracker._totals.all
+    assert totals.all == tracker._tally.totals.all
     expected = {
         value.replace("\0", "\ufffd"): part.usd
-        for value, part in tracker._totals.groups.get(dimension_of(name), {}).items()
+        for value, part in tracker._tally.totals.groups.get(dimension_of(name), {}).items()
     }
     assert {value: part.usd for value, part in totals.by(name).items()} == expected
 

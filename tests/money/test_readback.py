@@ -29,11 +29,11 @@ COSTS = st.lists(st.tuples(st.none() | st.floats(0, 1e6), TEXT.filter(bool), TEX
 def test_what_is_written_is_read_back(costs: list[tuple[float | None, str, str]]) -> None:
     """Totals and rows survive both formats, whatever the texts in them."""
     made = tracker(*(call(number, cost, model, tag=tag) for number, (cost, model, tag) in enumerate(costs)))
-    rows = list((made._rows or {}).values())
-    for text in (totals_json(made._totals, {}), totals_json(made._totals, {}, rows)):
-        assert same(_readback._read_json(text), made._totals)
-    for text in (totals_csv(made._totals), rows_csv(rows)):
-        assert same(_readback._read_csv(text), made._totals)
+    rows = list((made._tally.rows or {}).values())
+    for text in (totals_json(made._tally.totals, {}), totals_json(made._tally.totals, {}, rows)):
+        assert same(_readback._read_json(text), made._tally.totals)
+    for text in (totals_csv(made._tally.totals), rows_csv(rows)):
+        assert same(_readback._read_csv(text), made._tally.totals)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1;2", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "\uff1d1", "-1e5"])
@@ -41,9 +41,9 @@ def test_what_a_spreadsheet_would_run_is_text(text: str) -> None:
     """In CSV it has a quotation mark before it, which is taken off when it is read back; JSON has it as it is."""
     assert cell_of(text) == f"'{text}"
     made = tracker(call(1, 0.5, text, tag=text))
-    assert f'"\'{text}",1,0,"0.5"' in totals_csv(made._totals)
-    assert list(_readback._read_csv(totals_csv(made._totals))[0].groups["model"]) == [text]
-    assert json.dumps(text, ensure_ascii=False) in totals_json(made._totals, {})
+    assert f'"\'{text}",1,0,"0.5"' in totals_csv(made._tally.totals)
+    assert list(_readback._read_csv(totals_csv(made._tally.totals))[0].groups["model"]) == [text]
+    assert json.dumps(text, ensure_ascii=False) in totals_json(made._tally.totals, {})
 
 
 @pytest.mark.parametrize("text", ["a/model", "-1", "-0.5", "12", "", "a=1", "'a", "'", '{"a":"=1"}'])
@@ -54,8 +54,8 @@ def test_what_no_spreadsheet_would_run_is_as_it_is(text: str) -> None:
 
 def test_a_nul_is_shown_as_what_cannot_be_shown() -> None:
     """Not every Python reads a CSV that has one."""
-    assert "\0" not in rows_csv((tracker(call(1, 0.5, "a\0b"))._rows or {}).values())
-    (model,) = _readback._read_csv(totals_csv(tracker(call(1, 0.5, "a\0b"))._totals))[0].groups["model"]
+    assert "\0" not in rows_csv((tracker(call(1, 0.5, "a\0b"))._tally.rows or {}).values())
+    (model,) = _readback._read_csv(totals_csv(tracker(call(1, 0.5, "a\0b"))._tally.totals))[0].groups["model"]
     assert model == "a\ufffdb"
 
 

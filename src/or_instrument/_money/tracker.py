@@ -14,8 +14,9 @@ from typing import Final, Protocol
 from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._money import export
-from or_instrument._money.totals import MODEL, Key, Row, Totals, row_of, usd_text
-from or_instrument._records import PENDING, Call
+from or_instrument._money.tally import Tally
+from or_instrument._money.totals import MODEL, Row, row_of, usd_text
+from or_instrument._records import Call
 
 _log = logging.getLogger("or_instrument")
 _TRACKED_SPEND: Final = "openrouter.tracked.spend"
@@ -90,14 +91,12 @@ class CostTracker:
         self.name = name
         self._span = span
         self.limit_usd: Decimal | None = None if limit_usd is None else _limit(limit_usd)
-        self._totals = Totals()
-        self._rows: dict[int, Row] | None = {} if rows else None
-        self._pending: dict[int, tuple[Row, list[Key]]] = {}
+        self._tally = Tally(rows=rows)
         self._held: dict[int, Decimal] = {}
 
     def __repr__(self) -> str:
         """Return the name and the figures."""
-        sum_ = self._totals.all
+        sum_ = self._tally.totals.all
         return (
             f"CostTracker(name={self.name!r}, total_usd={sum_.usd!r}, calls={sum_.calls}, unknown={sum_.unknown}, "
             f"lower_bound={sum_.lower_bound}, limit_usd={self.limit_usd!r})"
@@ -126,23 +125,11 @@ class CostTracker:
         """Count a call, or the cost of an earlier one that has been looked up."""
         row = row_of(call)
         with _LOCK:
-            number = call.id
-            self._held.pop(number, None)
-            if call.recovers is not None:
-                known = self._pending.pop(call.recovers, None)
-                if known is None:
-                    return
-                first, keys = known
-                self._totals.take_back(first.sum, keys)
-                number, row = call.recovers, row._replace(started_at=first.started_at)
-            keys = self._totals.add(row.sum, row.keys)
-            if call.missing == PENDING:
-                self._pending[number] = row, keys
-            if self._rows is not None:
-                self._rows[number] = row
+            self._held.pop(call.id, None)
+            is_counted = self._tally.add(call, row)
             span = self._span
-            if span is not None and row.usd is not None and span.is_recording():
-                span.set_attribute(_TRACKED_SPEND, float(self._totals.all.usd))
+            if is_counted and span is not None and row.usd is not None and span.is_recording():
+                span.set_attribute(_TRACKED_SPEND, float(self._tally.totals.all.usd))
 
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where the limit is reached."""
@@ -168,22 +155,22 @@ class CostTracker:
     @property
     def total_usd(self) -> Decimal:
         """USD, exact; the calls in `unknown` are not in it."""
-        return self._totals.all.usd
+        return self._tally.totals.all.usd
 
     @property
     def calls(self) -> int:
         """How many calls have ended."""
-        return self._totals.all.calls
+        return self._tally.totals.all.calls
 
     @property
     def unknown(self) -> int:
         """How many of them have a cost that is not known, or not yet; those refused with an HTTP error included."""
-        return self._totals.all.unknown
+        return self._tally.totals.all.unknown
 
     @property
     def lower_bound(self) -> int:
         """How many of them cost at least what is counted: streams on the user's own key that were broken off."""
-        return self._totals.all.lower_bound
+        return self._tally.totals.all.lower_bound
 
     def by_model(self) -> dict[str, Decimal]:
         """Return USD by the model that answered, the dearest first."""
@@ -195,7 +182,7 @@ class CostTracker:
         The dearest first. Beyond 10,000 values, further ones are together under `(other)`.
         """
         with _LOCK:
-            return {value: part.usd for value, part in self._totals.by(attr).items()}
+            return {value: part.usd for value, part in self._tally.totals.by(attr).items()}
 
     def export_json(self, path: str | os.PathLike[str]) -> None:
         """Write totals, and the rows if they are remembered, to a JSON file: whole or not at all.
@@ -210,7 +197,8 @@ class CostTracker:
             "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         with _LOCK:
-            text = export.totals_json(self._totals, head, None if self._rows is None else self._rows.values())
+            rows = self._tally.rows
+            text = export.totals_json(self._tally.totals, head, None if rows is None else rows.values())
         export.write(path, text)
 
     def export_csv(self, path: str | os.PathLike[str], *, rows: bool = False) -> None:
@@ -222,20 +210,20 @@ class CostTracker:
 
         """
         with _LOCK:
-            text = export.rows_csv(self._remembered()) if rows else export.totals_csv(self._totals)
+            text = export.rows_csv(self._remembered()) if rows else export.totals_csv(self._tally.totals)
         export.write(path, text)
 
     def summary(self) -> str:
         """Return a table for people: the cost by model, and in all."""
         with _LOCK:
-            return export.totals_table(self.name, self._totals)
+            return export.totals_table(self.name, self._tally.totals)
 
     def _remembered(self) -> Iterable[Row]:
-        if self._rows is None:
+        if self._tally.rows is None:
             raise ConfigError(
                 "the calls were not remembered; make the tracker with rows=True to export one line a call"
             )
-        return self._rows.values()
+        return self._tally.rows.values()
 
 
 def _limit(limit: Decimal | float | str) -> Decimal:
