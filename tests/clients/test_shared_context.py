@@ -7,7 +7,7 @@ import contextvars
 import importlib
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -93,6 +93,32 @@ def test_two_calls_of_httpx(telemetry: Telemetry, others: Any) -> None:
 
     assert {answer.json()["id"] for answer in asyncio.run(main())} == {"gen-0.25", "gen-0.5"}
     assert told(telemetry) == TWO
+
+
+def test_two_calls_whose_auth_asks_first(telemetry: Telemetry) -> None:
+    """What one task's auth asks is under way when the other begins, and is no part of that."""
+
+    async def main() -> list[Any]:
+        service = Service(httpx)
+
+        class Asking(httpx.Auth):
+            def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+                yield httpx.Request("POST", request.url, json={"model": "a/judge"})
+                yield request
+
+        inner = httpx.AsyncClient(transport=service.transport)
+
+        async def send_on(request: httpx.Request) -> httpx.Response:
+            sent = await inner.send(inner.build_request("POST", request.url, content=request.content))
+            return httpx.Response(200, content=sent.content)
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(send_on), auth=Asking())
+        at = f"{URL}/chat/completions"
+        other = {**HELLO, "model": "b"}
+        return await together(lambda: client.post(at, json=HELLO), lambda: client.post(at, json=other))
+
+    asyncio.run(main())
+    assert [spend for _, spend, _ in told(telemetry)] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_one_that_is_cancelled_and_one_that_waits(telemetry: Telemetry) -> None:

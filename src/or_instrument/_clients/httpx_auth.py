@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import wrapt
 
 from or_instrument._clients.http_send import Sending
+from or_instrument._clients.under_way import current_task
 
 LIBRARIES: Final = ("httpx", "httpx2")
 _CLIENTS_OWN: Final = "UseClientDefault"
@@ -83,7 +84,7 @@ class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
     def _sending(self, request: Any, own: Any) -> Sending | None:
         sending = None if request is own else self._self_begin(request)
         if sending is not None:
-            sending.is_of_auth = True
+            sending.is_of_auth, sending.task = True, current_task()
             sending.__enter__()
         return sending
 
