@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import json
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -106,9 +107,14 @@ def test_two_calls_whose_auth_asks_first(telemetry: Telemetry) -> None:
                 yield httpx.Request("POST", request.url, json={"model": "a/judge"})
                 yield request
 
-        inner = httpx.AsyncClient(transport=service.transport)
+        inner, first_goes_on = httpx.AsyncClient(transport=service.transport), asyncio.Event()
 
         async def send_on(request: httpx.Request) -> httpx.Response:
+            model = json.loads(request.content)["model"]
+            if model == "a/model":
+                first_goes_on.set()
+            elif model == "b":
+                await first_goes_on.wait()
             sent = await inner.send(inner.build_request("POST", request.url, content=request.content))
             return httpx.Response(200, content=sent.content)
 
