@@ -76,7 +76,7 @@ def caller(path: Path) -> float:
         before = time.thread_time_ns()
         for made in calls:
             sink = ledger.keyed()
-            sink.sent(HEADERS)
+            sink.sent(HEADERS, None)
             sink(made)
         batches.append((time.thread_time_ns() - before) / len(calls) / 1000)
         time.sleep(0.01)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 _COLUMNS: Final = {
-    MODEL: f"coalesce(model, '{UNKNOWN}')",
-    PROVIDER: f"coalesce(provider, '{UNKNOWN}')",
+    MODEL: "model",
+    PROVIDER: "provider",
     DAY: "substr(started_at, 1, 10)",
 }
 _PLAIN: Final = re.compile(r"[\w .-]+", re.ASCII)
@@ -133,12 +133,12 @@ def _groups(
     columns = [part for part in parts if part in _COLUMNS]
     if not has_few_sets or len(columns) == len(parts):
         for cells in _grouped(connection, [_expression(part) for part in parts], since):
-            yield cells[: len(parts)], _sum(cells[len(parts) :])
+            yield [_named(*pair) for pair in zip(parts, cells, strict=False)], _sum(cells[len(parts) :])
         return
     # A set is read once, and not for every call that has it.
     expressions = [*map(_expression, columns), ("attributes", [])]
     for cells in _grouped(connection, expressions, since):
-        found = dict(zip(columns, cells, strict=False))
+        found = {part: _named(part, cell) for part, cell in zip(columns, cells, strict=False)}
         for name, value in json.loads(cells[len(columns)]).items():
             found[f"{ATTRIBUTE}{name}"] = value
         yield [found.get(part) for part in parts], _sum(cells[len(expressions) :])
@@ -166,6 +166,11 @@ def _grouped(
         if all(cells[-1] is None for cells in quick):
             return quick
     return rows(_SUMS)
+
+
+def _named(part: str, value: str | None) -> str | None:
+    # Here, as SQLite takes a sixth longer for a million rows whose key it has to reckon.
+    return UNKNOWN if value is None and part in _COLUMNS else value
 
 
 def _expression(part: str) -> tuple[str, list[str]]:
