@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from commands import run
 from filled_ledger import call, fill, note_lost
 
 from or_instrument import CostTracker
+from or_instrument._cli import main
 from or_instrument._cli.ledger_options import day, last_days
 from or_instrument._money.totals import NONE
 
@@ -87,6 +90,28 @@ def test_the_dearest_are_kept_beyond_the_limit_of_values(
     files = (tmp_path / "rows.csv", "--ledger", one, "--ledger", two)
     _, out, _ = run(capsys, *files, "--by", "user", "--format", "json")
     assert by(out, "attributes.user") == {"y": "8.0", "z": "4", "(other)": "0.7"}
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "focus"])
+def test_what_programs_read_is_utf_8(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the encoding of the terminal."""
+    path = fill(tmp_path / "costs.db", [call(1, 0.5, model="模型", tenant="ü")])
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert main.main(["cost", "--ledger", str(path), "--format", form]) == 0
+    sys.stdout.flush()
+    assert "模型" in sys.stdout.buffer.getvalue().decode()  # type: ignore[attr-defined]
+
+
+def test_half_a_surrogate_pair_costs_no_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An export may have one, escaped in its JSON."""
+    tracker = CostTracker()
+    tracker(call(1, 0.5, tenant="a"))
+    tracker.export_json(tmp_path / "told.json")
+    told = (tmp_path / "told.json").read_text().replace('"a"', '"a\\ud800"')
+    (tmp_path / "told.json").write_text(told)
+    for form in ("json", "csv"):
+        code, out, _ = run(capsys, tmp_path / "told.json", "--format", form)
+        assert (code, "a?" in out) == (0, True)
 
 
 def test_a_table_that_is_asked_for_twice_is_one(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

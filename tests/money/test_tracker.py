@@ -349,6 +349,17 @@ def test_rows_are_exported_where_remembered(tmp_path: Path) -> None:
         CostTracker().export_csv(tmp_path / "none.csv", rows=True)
 
 
+@pytest.mark.parametrize("rows", [True, False])
+def test_half_a_surrogate_pair_costs_no_export(rows: bool, tmp_path: Path) -> None:
+    """It is no UTF-8, and is shown as a question mark."""
+    cost = CostTracker(rows=True)
+    cost(call(attributes={"tenant": "a\ud800"}))
+    cost.export_json(tmp_path / "told.json")
+    cost.export_csv(tmp_path / "told.csv", rows=rows)
+    assert "a?" in (tmp_path / "told.json").read_text("utf-8")
+    assert "a?" in (tmp_path / "told.csv").read_text("utf-8")
+
+
 def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is written as a whole or not at all."""
     target = tmp_path / "cost.csv"

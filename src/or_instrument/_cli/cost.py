@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     books = list(_each_once(ledgers(args.ledger))) if args.ledger or not args.files else []
     if not books and not args.files:
         raise ConfigError(f"nothing to sum: give --ledger, set {VARIABLE}, or name files that CostTracker has exported")
+    if args.format != "table" and isinstance(sys.stdout, io.TextIOWrapper):
+        # Programs read it, whatever the encoding of this terminal is; half a surrogate pair is no UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     if args.format == "focus":
         return _focus(args, books)
     wanted = list(dict.fromkeys(args.by))

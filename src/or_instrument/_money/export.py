@@ -67,7 +67,8 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        # Half a surrogate pair, which an attribute may hold, is no UTF-8: the rest is worth more.
+        with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(text)
         part.replace(target)
     except OSError as exc:
