@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from or_instrument._clients.registry import CLIENTS
-from or_instrument._telemetry.backends import AS_TEXT, BACKENDS, NO_SPEND
+from or_instrument._telemetry.backends import BACKENDS, NO_SPEND, READ_OTHERWISE
 from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours, is_taken
 
 ENABLED: Final = "OR_INSTRUMENT_ENABLED"
@@ -115,8 +115,10 @@ def _why_no_alias(name: str) -> str | None:
         return f"is no number of USD, for it set {_BACKEND}={NO_SPEND[name]}"
     if is_taken(name):
         return "is ours and tells something else"
-    readers = [who for read, who in AS_TEXT.items() if name == read or (read.endswith(".") and name.startswith(read))]
-    return f"is read as text by {readers[0]}" if readers else None
+    readers = [
+        who for read, who in READ_OTHERWISE.items() if name == read or (read.endswith(".") and name.startswith(read))
+    ]
+    return f"is read as something else by {readers[0]}" if readers else None
 
 
 def _content_limit(value: object) -> int:

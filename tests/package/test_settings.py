@@ -163,9 +163,9 @@ def test_an_alias_that_must_hold_a_text_is_dropped_alone(caplog: pytest.LogCaptu
         ("input.value", "no number of USD, for it set OR_INSTRUMENT_BACKEND=phoenix"),
         ("gen_ai.usage.input_tokens", "ours and tells something else"),
         ("openrouter.provider.name", "ours and tells something else"),
-        ("mlflow.spanInputs", "read as text by MLflow"),
-        ("langfuse.observation.cost_details", "read as text by Langfuse"),
-        ("openinference.span.kind", "read as text by Phoenix"),
+        ("mlflow.spanInputs", "read as something else by MLflow"),
+        ("langfuse.observation.cost_details", "read as something else by Langfuse"),
+        ("openinference.span.kind", "read as something else by Phoenix"),
     ],
 )
 def test_an_alias_that_is_something_else_is_dropped(caplog: pytest.LogCaptureFixture, name: str, why: str) -> None:

@@ -144,8 +144,8 @@ NO_SPEND: Final[Mapping[str, str]] = {
 }
 """Attributes that must hold something else than a number of USD, and the backend that writes each."""
 
-AS_TEXT: Final[Mapping[str, str]] = {
-    # mlflow/tracing/constant.py: its server parses all of them as JSON.
+READ_OTHERWISE: Final[Mapping[str, str]] = {
+    # mlflow/tracing/constant.py: JSON texts, names, ids and times.
     "mlflow.": "MLflow",
     # langfuse/_client/attributes.py: of metadata, each key may hold a number.
     "langfuse.observation.cost_details": "Langfuse",
@@ -166,7 +166,7 @@ AS_TEXT: Final[Mapping[str, str]] = {
     "tag.tags": "Phoenix",
     "user.id": "Phoenix and Langfuse",
 }
-"""Attributes that we do not write and a backend reads as text, and which; a dot at the end stands for all below."""
+"""Attributes that we do not write and a backend reads as no cost, and which; a dot at the end stands for all below."""
 
 
 def together(names: Sequence[str]) -> Backend:
