@@ -201,6 +201,8 @@ def servers(session: nox.Session) -> None:
         session.run("apt-get", "install", "-y", "redis-server", external=True)
     served = ("-n", "0", "-m", "slow", "tests/servers")
     session.run("pytest", "-q", *served, *session.posargs, env={"ALL_SERVERS": "1"})
+    session.install("gunicorn<26")  # the last that has a worker for eventlet
+    session.run("pytest", "-q", *served, *session.posargs, "-k", "eventlet", env={"ALL_SERVERS": "1"})
 
 
 @nox.session

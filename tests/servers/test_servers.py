@@ -6,6 +6,7 @@ The quick rows: nox -s slow. All of them: nox -s servers
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def _served(row: Row, env: dict[str, str], folder: Path) -> Iterator[tuple[str, 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"127.0.0.1:{port}"
-    command = row.command.format(address=address, port=port).split()
+    command = shlex.split(row.command.format(address=address, port=port))
     if row.by_opentelemetry:
         starter = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
         command = ["-c", starter, str(python()), *command]

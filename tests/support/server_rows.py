@@ -24,10 +24,17 @@ class Row(NamedTuple):
 
 
 _GUNICORN = "-m gunicorn --workers 2 --bind {address}"
+# Ended otherwise, its workers run no exit functions where they are inside a request, or have just answered one.
+_UWSGI = (
+    "uwsgi --http-socket {address} --master --processes 2"
+    " --hook-master-start 'unix_signal:15 gracefully_kill_them_all'"
+)
 _KINDS = {
     "sync": ("gunicorn", "--worker-class sync", "app:wsgi"),
     "gthread": ("gunicorn", "--worker-class gthread --threads 4", "app:wsgi"),
     "gevent": ("gevent", "--worker-class gevent", "app:wsgi"),
+    "asgi": ("gunicorn.asgi", "--worker-class asgi", "app:asgi"),
+    "eventlet": ("gunicorn.workers.geventlet", "--worker-class eventlet", "app:wsgi"),
     "tornado": ("tornado", "--worker-class tornado", "app:wsgi"),
     "uvicorn worker": ("uvicorn_worker", "--worker-class uvicorn_worker.UvicornWorker", "app:asgi"),
 }
@@ -45,7 +52,6 @@ GUNICORN = tuple(
 )
 SERVERS = (
     Row("uvicorn", "uvicorn", "-m uvicorn --port {port} app:asgi"),
-    Row("uvicorn, ended by SIGINT", "uvicorn", "-m uvicorn --port {port} app:asgi", signal.SIGINT),
     Row("uvicorn, openai imported in an endpoint", "uvicorn", "-m uvicorn --port {port} app:lazy", is_quick=True),
     Row("uvicorn, 3 workers", "uvicorn", "-m uvicorn --port {port} --workers 3 app:asgi"),
     Row("uvicorn --reload", "uvicorn", "-m uvicorn --port {port} --reload app:asgi"),
@@ -55,16 +61,17 @@ SERVERS = (
     Row("granian, WSGI, 2 workers", "granian", "-m granian --interface wsgi --workers 2 --port {port} app:wsgi"),
     Row("waitress", "waitress", "-m waitress --listen {address} app:wsgi"),
     Row("daphne", "daphne", "-m daphne --port {port} app:asgi"),
-    Row("uWSGI", "uwsgi", "uwsgi --http-socket {address} --master --processes 2 --die-on-term --module app:wsgi"),
-    Row(
-        "uWSGI --enable-threads",
-        "uwsgi",
-        "uwsgi --http-socket {address} --master --processes 2 --enable-threads --die-on-term --module app:wsgi",
-    ),
+    Row("uWSGI", "uwsgi", f"{_UWSGI} --module app:wsgi"),
+    Row("uWSGI --enable-threads", "uwsgi", f"{_UWSGI} --enable-threads --module app:wsgi"),
 )
 ZERO_CODE = tuple(
     row._replace(name=f"opentelemetry-instrument {row.name}", by_opentelemetry=True, is_quick=row.name == "uvicorn")
     for row in (*GUNICORN, *SERVERS)
     if row.name in {"uvicorn", "gunicorn sync", "gunicorn gthread", "gunicorn uvicorn worker"}
 )
-ROWS = (*GUNICORN, *SERVERS, *ZERO_CODE)
+INTERRUPTED = tuple(
+    row._replace(name=f"{row.name}, ended by SIGINT", ended_by=signal.SIGINT)
+    for row in (*GUNICORN, *SERVERS)
+    if row.module != "uwsgi" and not row.name.endswith((*filter(None, _OPTIONS), "in an endpoint"))
+)
+ROWS = (*GUNICORN, *SERVERS, *INTERRUPTED, *ZERO_CODE)
