@@ -26,8 +26,7 @@ class Row(NamedTuple):
 _GUNICORN = "-m gunicorn --workers 2 --bind {address}"
 # Ended otherwise, its workers run no exit functions where they are inside a request, or have just answered one.
 _UWSGI = (
-    "uwsgi --http-socket {address} --master --processes 2"
-    " --hook-master-start 'unix_signal:15 gracefully_kill_them_all'"
+    "uwsgi --http-socket {address} --master --processes 2 --hook-master-start 'unix_signal:15 gracefully_kill_them_all'"
 )
 _KINDS = {
     "sync": ("gunicorn", "--worker-class sync", "app:wsgi"),
@@ -69,9 +68,11 @@ ZERO_CODE = tuple(
     for row in (*GUNICORN, *SERVERS)
     if row.name in {"uvicorn", "gunicorn sync", "gunicorn gthread", "gunicorn uvicorn worker"}
 )
+_NOT_BY_SIGINT = {"uwsgi", "uvicorn_worker"}
+"""uWSGI is said above; uvicorn's worker under gunicorn goes on, and is killed by gunicorn later."""
 INTERRUPTED = tuple(
     row._replace(name=f"{row.name}, ended by SIGINT", ended_by=signal.SIGINT)
     for row in (*GUNICORN, *SERVERS)
-    if row.module != "uwsgi" and not row.name.endswith((*filter(None, _OPTIONS), "in an endpoint"))
+    if row.module not in _NOT_BY_SIGINT and not row.name.endswith((*filter(None, _OPTIONS), "in an endpoint"))
 )
 ROWS = (*GUNICORN, *SERVERS, *INTERRUPTED, *ZERO_CODE)
