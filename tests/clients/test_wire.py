@@ -228,7 +228,7 @@ async def test_tries_and_redirects_are_inside_one_call(first: Callable[[], Any],
 
 
 def test_an_auth_flow_asks_for_a_token_first(telemetry: Telemetry) -> None:
-    """Its own requests are none of ours."""
+    """What that is billed with is a call of its own, and none of the SDK's call."""
 
     class Auth(http.Auth):  # type: ignore[name-defined, misc]
         requires_response_body = True
@@ -238,7 +238,8 @@ def test_an_auth_flow_asks_for_a_token_first(telemetry: Telemetry) -> None:
             yield request
 
     client_of(Retried(), auth=Auth()).chat.completions.create(**CHAT)
-    the_bill(telemetry)
+    said = sorted((call.reply.id, call.spend, call.outcome) for call in telemetry.settle().calls)
+    assert said == [("gen-1", 0.0012, "complete"), ("gen-other", 7.0, "complete")]
 
 
 @pytest.mark.parametrize("asks", ["http", "sdk", "other sdk", "thread"])
