@@ -176,6 +176,23 @@ def test_ours_that_theirs_puts_back_is_ours(
     assert "request" not in vars(openai.OpenAI)
 
 
+def test_theirs_over_ours_as_it_was_read_is_not_taken_off_with_it(calls: list[Any], client: openai.OpenAI) -> None:
+    """Theirs holds ours bound, as it was read from the class: it goes on seeing calls, and ours none."""
+    seen: list[object] = []
+
+    def theirs(wrapped: Any, _instance: object, args: Any, kwargs: Any) -> Any:
+        seen.append(wrapped)
+        return wrapped(*args, **kwargs)
+
+    switch_on(calls)
+    openai.OpenAI.request = wrapt.FunctionWrapper(openai.OpenAI.request, theirs)  # type: ignore[method-assign]
+    assert or_instrument.is_instrumented()
+    client.chat.completions.create(**CHAT)
+    or_instrument.uninstrument()
+    client.chat.completions.create(**CHAT)
+    assert (len(seen), len(calls)) == (2, 1)
+
+
 def test_a_patch_that_hides_ours_is_not_taken_for_a_loss(calls: list[Any], client: openai.OpenAI) -> None:
     """A function over ours that does not say what it calls: we stay where we are, and record each call once."""
     switch_on(calls)
