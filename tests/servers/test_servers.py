@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -122,6 +123,8 @@ def _served(row: Row, env: dict[str, str], folder: Path) -> Iterator[tuple[str, 
         env |= {"PYTHONPATH": f".:{site_of(python())}:{sysconfig.get_path('purelib')}"}
         starter = f"import os; os.execv({str(Path(sysconfig.get_path('scripts'), 'uwsgi'))!r}, {command!r})"
         command = ["-c", starter]
+    # What a shell runs in the background ignores SIGINT, and so would the server.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with running_python(*command, env=env, cwd=folder) as process:
         try:
             until(lambda: process.poll() is not None or _answers(address), "the server")
