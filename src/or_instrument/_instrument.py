@@ -136,7 +136,7 @@ def instrument(
         if _installed is None or _gives_way(_installed, wanted):
             _installed = Assembly(wanted, exporters, estimator)
             _installed.install()
-            RECORDING.set()
+            RECORDING.is_on = True
 
 
 def _gives_way(installed: Assembly, wanted: Wanted) -> bool:
@@ -176,7 +176,7 @@ def uninstrument() -> None:
         if _installed is not None:
             _installed.remove()
             _installed = None
-            RECORDING.clear()
+            RECORDING.is_on = False
             leave_ledger()
 
 

@@ -388,6 +388,14 @@ def test_an_export_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("path", ["", "/", "x\0.json"])
+def test_an_export_to_what_names_no_file_says_so(path: str) -> None:
+    """By the error that is documented, with the name as it was given."""
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        CostTracker().export_json(path)
+    assert caught.value.filename == path
+
+
 def test_a_tracker_shows_its_figures() -> None:
     """In its repr, as the records do."""
     cost = CostTracker("nightly", limit_usd="5")

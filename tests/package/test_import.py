@@ -13,7 +13,7 @@ from fresh_install import ROOT
 
 import or_instrument
 
-HEAVY = ("openai", "opentelemetry", "wrapt")
+HEAVY = ("openai", "opentelemetry", "wrapt", "logging", "threading")
 FAKE = sorted((ROOT / "src" / "or_instrument" / "testing").glob("*.py"))
 
 
@@ -30,7 +30,7 @@ def test_a_name_that_there_is_not() -> None:
 
 
 def test_the_import_is_light() -> None:
-    """Neither the SDKs nor wrapt are imported before they are needed."""
+    """Neither the SDKs nor wrapt nor what is slow of the standard library are imported before they are needed."""
     code = f"import sys, or_instrument; print([name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "[]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Event
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from or_instrument._calls.shield import warn_once
@@ -41,8 +40,15 @@ ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_ins
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
 """Those that are active, outermost first; one that was entered twice is there twice."""
 _ALLOWED: Final = "Allowed: texts, numbers, flags, Enums, UUIDs, dates, times, and lists of one of these types."
-RECORDING: Final = Event()
-"""Set while `instrument()` is in effect."""
+
+
+class Recording:
+    """Whether `instrument()` is in effect."""
+
+    is_on = False
+
+
+RECORDING: Final = Recording()
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
-_log = logging.getLogger("or_instrument")
 _CAUSES_LIMIT: Final = 256
 _reported: set[tuple[str, type[BaseException]]] = set()
 
@@ -17,19 +15,25 @@ def report(where: str, exc: BaseException) -> None:
     """
     if not _is_first(where, type(exc)):
         return
-    _log.warning(
+    _warn(
         "%s failed with %s; the call itself is unaffected, telemetry of it may be incomplete. Further failures of "
         "this kind are not logged.",
         where,
         type(exc).__qualname__,
-        extra={"where": _place(exc)},
+        where=_place(exc),
     )
 
 
 def warn_once(about: str, what: str) -> None:
     """Log what is wrong with a thing of the application's, once for each thing."""
     if _is_first(about, Warning):
-        _log.warning("%s %s", about, what)
+        _warn("%s %s", about, what)
+
+
+def _warn(message: str, *args: str, **extra: str) -> None:
+    import logging  # noqa: PLC0415 - `import or_instrument` need not wait for it
+
+    logging.getLogger("or_instrument").warning(message, *args, extra=extra)
 
 
 def _is_first(about: str, kind: type[BaseException]) -> bool:

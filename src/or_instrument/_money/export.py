@@ -6,6 +6,7 @@ Amounts are decimal strings, so that no reader rounds them. A file carries its s
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -65,6 +66,8 @@ def totals_table(name: str, totals: Totals) -> str:
 def write(path: str | os.PathLike[str], text: str) -> None:
     """Write a file as a whole or not at all. Raises `OSError`, which names this file."""
     target = Path(path)
+    if not target.name or "\0" in str(target):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path))
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         # Half a surrogate pair, which an attribute may hold, is no UTF-8: the rest is worth more.

@@ -104,7 +104,7 @@ class CostTracker:
 
     def __enter__(self) -> CostTracker:
         """Count the calls that begin from here on."""
-        if not RECORDING.is_set():
+        if not RECORDING.is_on:
             _warn_of_nothing()
         TRACKERS.set((*TRACKERS.get(), self))
         return self
