@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import gc
+from functools import partial
+from types import SimpleNamespace as Namespace
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -29,13 +32,16 @@ class Content:
         raise OSError("lost")
 
 
+class Response(Namespace):
+    """Like aiohttp's response: it may have weak references."""
+
+
 def hooked() -> tuple[Any, Any, list[Call]]:
     """Return hooks, the content that they see, and where the call goes."""
     calls: list[Call] = []
     content = Content()
-    response = SimpleNamespace(content=content)
     flight = Flight(Request("chat", "openrouter", "m", "openrouter.ai", 443), [calls.append])
-    return ContentHooks(response, flight), content, calls
+    return ContentHooks(Response(content=content), flight), content, calls
 
 
 def test_the_end_after_the_last_bytes_is_the_end() -> None:
@@ -82,11 +88,42 @@ def test_what_others_have_put_on_since_stays() -> None:
         pass
 
     content.__class__ = Theirs
-    hooks._response.close = theirs = object()
+    response = Response(content=content)
+    hooks._response = lambda: response
+    response.close = theirs = object()
     hooks.remove()
     assert type(content) is Theirs
-    assert hooks._response.close is theirs
+    assert response.close is theirs
     hooks._flight.discard()
+
+
+def test_what_others_have_put_on_before_is_called_and_stays() -> None:
+    """A middleware may have put a `release` of its own on the response."""
+    told: list[str] = []
+    release = partial(told.append, "theirs")
+    response = Response(content=Content(), release=release)
+    calls: list[Call] = []
+    flight = Flight(Request("chat", "openrouter", "m", "openrouter.ai", 443), [calls.append])
+    hooks = ContentHooks(response, flight)
+    response.release()
+    assert (told, [call.outcome for call in calls]) == (["theirs"], ["closed"])
+    assert response.release is release
+    del hooks
+
+
+def test_a_response_that_is_dropped_goes_at_once() -> None:
+    """What is hooked on it makes no cycle of it: its connection is free as soon as it would be without us."""
+    response = Response(content=Content())
+    flight = Flight(Request("chat", "openrouter", "m", "openrouter.ai", 443), [])
+    hooks, gone = ContentHooks(response, flight), ref(response)
+    gc.disable()
+    try:
+        del response
+        assert gone() is None
+    finally:
+        gc.enable()
+    hooks.close()
+    assert not flight.is_open
 
 
 @pytest.mark.parametrize("name", ["close", "release"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -131,3 +132,41 @@ def test_raw_is_read_in_every_way(fake: FakeOpenRouter, telemetry: Telemetry, wa
     or_instrument.uninstrument()
     with opened(fake, stream=is_streamed) as response:
         assert len(WAYS[way](response.raw)) == len(data)
+
+
+class _InMemory(requests.adapters.HTTPAdapter):  # type: ignore[misc]
+    """An adapter that answers by a file in memory, as test doubles and caches do."""
+
+    def send(self, request: Any, **_: Any) -> Any:
+        """Answer without any connection."""
+        response = requests.Response()
+        response.status_code, response.request, response.url = 200, request, request.url
+        response.raw = io.BytesIO(b'{"id": "gen-1", "usage": {"cost": 0.5}}')
+        return response
+
+
+def test_any_file_in_the_place_of_a_response_of_urllib3(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """An adapter may put one there: the caller reads it as without us, and its bill is seen."""
+    with requests.Session() as session:
+        session.mount("http://", _InMemory())
+        response = session.post(f"{fake.base_url}/chat/completions", json=BODY, stream=True)
+        assert response.json()["usage"] == {"cost": 0.5}
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.spend) == ("complete", 0.5)
+
+
+def test_a_reader_that_a_hook_has_put_on_is_read_by_and_stays(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """The usual way to have `copyfileobj` decode: the caller gets what it gives, and its bill is seen."""
+    said = json.dumps({"id": "gen-1", "usage": {"cost": 0.5}}).encode()
+    fake.default = Answer(body=gzip.compress(said), headers={"content-encoding": "gzip"})
+
+    def decode(response: Any, **_: Any) -> None:
+        response.raw.read = functools.partial(response.raw.read, decode_content=True)
+
+    hooks = {"response": decode}
+    url, out = f"{fake.base_url}/chat/completions", io.BytesIO()
+    with requests.post(url, json=BODY, stream=True, hooks=hooks, timeout=5) as response:
+        shutil.copyfileobj(response.raw, out)
+    (call,) = telemetry.settle().calls
+    assert (out.getvalue(), call.outcome, call.spend) == (said, "complete", 0.5)
+    assert isinstance(response.raw.read, functools.partial)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from or_instrument._telemetry import providers
 from or_instrument._telemetry import undelivered as _undelivered
 from or_instrument._telemetry.undelivered import Undelivered
 
@@ -73,3 +75,20 @@ def test_exporters_of_the_application_say_what_they_say(caplog: pytest.LogCaptur
     Undelivered().watched(Exporter(), SpanExportResult.FAILURE)
     Exporter(SpanExportResult.FAILURE).export([])
     assert [record.name for record in caplog.records] == [THEIRS.name] * 2
+
+
+def test_a_flush_that_fails_over_it_says_no_more(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK's provider of metrics raises then: that is no failure of ours, and where nobody listens is said."""
+    undelivered = Undelivered()
+    undelivered.problem = "http://collector:4318/v1/metrics: connection refused"
+    monkeypatch.setattr(providers, "UNDELIVERED", undelivered)
+
+    def fail(**_: object) -> bool:
+        raise ValueError
+
+    assert not providers.flush_within(5.0, SimpleNamespace(force_flush=fail))
+    (record,) = caplog.records
+    assert "the exporter delivers nothing to http://collector:4318/v1/metrics: connection refused." in caplog.text
+    assert record.name == "or_instrument"

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Final, NamedTuple
 
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
@@ -22,12 +23,13 @@ from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
 from or_instrument._records import Call
 from or_instrument._telemetry.exporters import load
-from or_instrument._telemetry.undelivered import UNDELIVERED
+from or_instrument._telemetry.undelivered import REFUSED, UNDELIVERED
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
 _KEY: Final = "OPENROUTER_API_KEY"
 _ROOT: Final = "or-instrument demo"
 _PATIENCE_S: Final = 4.0
+_TURN_S: Final = 0.05
 
 
 class Place(NamedTuple):
@@ -120,7 +122,7 @@ def record(place: Place, exporter: str, progress: Progress = lambda steps: steps
     try:
         with spans.get_tracer(_ROOT).start_as_current_span(_ROOT):
             _make_calls(place, progress)
-        has_arrived = flush(_PATIENCE_S)
+        has_arrived = _has_arrived()
     finally:
         uninstrument()
     problem = UNDELIVERED.problem or (None if has_arrived else f"the endpoint within {_PATIENCE_S:g} seconds")
@@ -128,6 +130,16 @@ def record(place: Place, exporter: str, progress: Progress = lambda steps: steps
         for provider in (spans, metrics):
             getattr(provider, "shutdown", lambda: None)()
     return Recording(calls, list(memory.get_finished_spans()), problem)
+
+
+def _has_arrived() -> bool:
+    """Return whether all went out. That nobody listens is known at once: an exporter would try again for long."""
+    flushed: list[bool] = []
+    flushing = Thread(target=lambda: flushed.append(flush(_PATIENCE_S)), daemon=True)
+    flushing.start()
+    while flushing.is_alive() and not (UNDELIVERED.problem or "").endswith(REFUSED):
+        flushing.join(_TURN_S)
+    return flushed == [True]
 
 
 def _providers(exporter: str) -> tuple[TracerProvider, MeterProvider]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from types import MethodType, ModuleType
+from types import ModuleType
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
@@ -69,29 +69,35 @@ class AiohttpPatch(SendSeam):
 class ContentHooks:
     """What sees one response: its `content` as it is read, and its `close` and `release`."""
 
-    __slots__ = ("__weakref__", "_content", "_flight", "_response", "_theirs")
+    __slots__ = ("__weakref__", "_closers", "_content", "_flight", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
-        self._response = response
+        # Weakly: it holds what is held here, and one that is dropped is to close at once, as it would without us.
+        self._response = ref(response)
         self._flight = flight
         self._content = content = response.content
         self._theirs = type(content)
         content.__class__ = _watched(self._theirs)
         # The response holds what is held here weakly, and is not held by it: one that is dropped ends its call.
         _BY_CONTENT[id(content)] = self
+        held = vars(response)
+        self._closers = {name: held[name] for name in _HOOKED if name in held}
         for name in _HOOKED:
-            vars(response)[name] = getattr(self, name)
+            held[name] = getattr(self, name)
         flight.on_end = self.remove
 
     def remove(self) -> None:
-        """Take the hooks off."""
+        """Take the hooks off; what the user has put there before or since stays."""
         _BY_CONTENT.pop(id(self._content), None)
         if type(self._content) is _watched(self._theirs):
             self._content.__class__ = self._theirs
-        held = vars(self._response)
+        response = self._response()
+        held = {} if response is None else vars(response)
         for name in _HOOKED:
             if held.get(name) == getattr(self, name):
                 del held[name]
+                if name in self._closers:
+                    held[name] = self._closers[name]
 
     def close(self) -> Any:
         """Stand in for the response's own."""
@@ -113,7 +119,9 @@ class ContentHooks:
 
     def _closed(self, name: str) -> Any:
         self._flight.closing = True
-        result = MethodType(getattr(type(self._response), name), self._response)()
+        theirs, response = self._closers.get(name), self._response()
+        # Who calls it by a reference of its own may have dropped the response, which has closed itself then.
+        result = getattr(type(response), name, lambda _: None)(response) if theirs is None else theirs()
         self._flight.finish("closed")
         return result
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from time import perf_counter
-from types import MethodType, ModuleType
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -63,7 +63,7 @@ class RawHooks:
     All ways to read it go through them; `stream` reads by the response's own `read`, and bytes count once.
     """
 
-    __slots__ = ("_flight", "_is_encoded", "_names", "_raw", "_streaming")
+    __slots__ = ("_flight", "_is_encoded", "_originals", "_raw", "_streaming", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._raw = raw = response.raw
@@ -71,21 +71,25 @@ class RawHooks:
         self._is_encoded = bool(response.headers.get("content-encoding"))
         self._streaming = 0
         # Older ones have no `read1`, and who wraps them looks whether they have.
-        self._names = [name for name in _HOOKED if hasattr(type(raw), name)]
-        for name in self._names:
-            vars(raw)[name] = getattr(self, name)
+        self._originals = {name: getattr(raw, name) for name in _HOOKED if hasattr(raw, name)}
+        held = vars(raw)
+        self._theirs = {name: held[name] for name in self._originals if name in held}
+        for name in self._originals:
+            held[name] = getattr(self, name)
         flight.on_end = self.remove
 
     def remove(self) -> None:
-        """Take the hooks off."""
+        """Take the hooks off; what the user has put there before or since stays."""
         held = vars(self._raw)
-        for name in self._names:
+        for name in self._originals:
             if held.get(name) == getattr(self, name):
                 del held[name]
+                if name in self._theirs:
+                    held[name] = self._theirs[name]
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        return self._streamed("stream", args, kwargs, decodes=self._raw.decode_content)
+        return self._streamed("stream", args, kwargs, decodes=self._decodes_by_itself)
 
     def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
@@ -102,12 +106,12 @@ class RawHooks:
     def close(self) -> None:
         """Stand in for the response's own."""
         self._flight.closing = self._flight.closing or not self._streaming
-        self._original("close")()
+        self._originals["close"]()
         if not self._streaming:
             self._flight.finish("closed")
 
     def _read(self, name: str, args: Args, kwargs: Kwargs, *, is_whole: bool) -> Any:
-        theirs = self._original(name)
+        theirs = self._originals[name]
         if self._streaming:
             return theirs(*args, **kwargs)
         amount = kwargs.get("amt", args[0] if args else None)
@@ -119,15 +123,17 @@ class RawHooks:
             raise
         finally:
             self._streaming -= 1
-        self._see(data or b"", is_decoded=_decodes(args, kwargs, self._raw.decode_content))
+        is_decoded = name in self._theirs or _decodes(args, kwargs, self._decodes_by_itself)
+        self._see(data or b"", is_decoded=is_decoded)
         # Without an amount `read` reads all that there is; what is empty though something was asked for is the end.
         if (is_whole and (amount is None or amount < 0)) or (not data and amount != 0):
             self._flight.finish("complete")
         return data
 
     def _streamed(self, name: str, args: Args, kwargs: Kwargs, *, decodes: bool) -> Iterator[bytes]:
-        theirs: Iterator[bytes] = self._original(name)(*args, **kwargs)
-        return theirs if self._streaming else self._seen(theirs, is_decoded=_decodes(args, kwargs, decodes))
+        theirs: Iterator[bytes] = self._originals[name](*args, **kwargs)
+        is_decoded = name in self._theirs or _decodes(args, kwargs, decodes)
+        return theirs if self._streaming else self._seen(theirs, is_decoded=is_decoded)
 
     def _seen(self, theirs: Iterator[bytes], *, is_decoded: bool) -> Iterator[bytes]:
         while True:
@@ -152,8 +158,10 @@ class RawHooks:
         else:
             flight.read(data)
 
-    def _original(self, name: str) -> Callable[..., Any]:
-        return MethodType(getattr(type(self._raw), name), self._raw)
+    @property
+    def _decodes_by_itself(self) -> bool:
+        # An adapter may have put any file in the place of a response of urllib3.
+        return bool(getattr(self._raw, "decode_content", False))
 
 
 def _decodes(args: Args, kwargs: Kwargs, otherwise: bool) -> bool:

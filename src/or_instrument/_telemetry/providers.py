@@ -21,6 +21,7 @@ from or_instrument._calls.worker import PerKind, PerProcess, new_lock
 from or_instrument._errors import ConfigError
 from or_instrument._records import Call, Request, Sink
 from or_instrument._telemetry.exit import EXIT
+from or_instrument._telemetry.undelivered import UNDELIVERED
 
 if TYPE_CHECKING:
     from or_instrument._telemetry.exporters import Exporters
@@ -184,7 +185,8 @@ def flush_within(timeout_s: float, provider: object) -> bool:
         try:
             results.append(force_flush(timeout_millis=int(timeout_s * 1000)) is not False)
         except Exception as exc:  # noqa: BLE001 - the shield
-            report(f"flushing the {type(provider).__qualname__}", exc)
+            if UNDELIVERED.problem is None:  # else it is that of an exporter of ours, told below
+                report(f"flushing the {type(provider).__qualname__}", exc)
         finally:
             done.set()
 
@@ -194,6 +196,8 @@ def flush_within(timeout_s: float, provider: object) -> bool:
     except RuntimeError:  # at exit Python starts no thread
         flush()
     done.wait(timeout_s)
+    if results != [True]:
+        UNDELIVERED.tell()
     return results == [True]
 
 

@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 _log = logging.getLogger("or_instrument")
 _EVERY_S: Final = 60.0
 _REASON_LIMIT: Final = 300
+REFUSED: Final = "connection refused"
+"""What a problem ends with where nobody listens."""
 _hear: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("or_instrument_hear", default=None)
 E = TypeVar("E")
 
@@ -67,27 +69,29 @@ class Undelivered:
             if result != failure:
                 self.problem = None
             else:
-                self._tell(self.problem or f"{where}: no reason was given")
+                self.problem = self.problem or f"{where}: no reason was given"
+                self.tell()
             return result
 
         exporter.export = export_watched  # type: ignore[attr-defined]
         return exporter
 
-    def _tell(self, problem: str) -> None:
+    def tell(self) -> None:
+        """Say what the problem is, where there is one and it has not been said for a minute."""
         now = monotonic()
-        if self._told_at is not None and now - self._told_at < _EVERY_S:
+        if self.problem is None or (self._told_at is not None and now - self._told_at < _EVERY_S):
             return
         self._told_at = now
         _log.warning(
             "the exporter delivers nothing to %s. Calls go on; spans that cannot be delivered are lost, metrics are "
             "sent again. This is said once a minute at most; or-instrument doctor tells more.",
-            problem,
+            self.problem,
         )
 
 
 def plain(reason: str) -> str:
     """Return what an exporter said about a failure, in a few words where they are known."""
-    return "connection refused" if "refused" in reason.lower() else reason[:_REASON_LIMIT]
+    return REFUSED if "refused" in reason.lower() else reason[:_REASON_LIMIT]
 
 
 def _endpoint(exporter: object) -> str:
