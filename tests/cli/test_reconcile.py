@@ -52,8 +52,8 @@ class World:
     def write(self, at: str, cost: float | None, key: str | None = OURS, **said: Any) -> Call:
         """Have a call in the ledger."""
         self.made += 1
-        lasts_s = said.pop("lasts_s", 1.0)
-        made = call(self.made, cost, at, host="127.0.0.1", **said)._replace(duration_s=lasts_s)
+        ended = {"duration_s": said.pop("lasts_s", 1.0), **said.pop("ended", {})}
+        made = call(self.made, cost, at, host="127.0.0.1", **said)._replace(**ended)
         fill(self.path, [made], api_key_hash=None if key is None else key_hash(key))
         return made
 
@@ -142,6 +142,28 @@ def test_a_lost_process_is_a_difference(world: World, reconcile: Reconcile) -> N
     code, out = reconcile()
     assert code == 1
     assert "1 call could not be written into the ledger" in out
+
+
+@pytest.mark.parametrize("is_management", [True, False])
+def test_a_call_that_was_cut_at_the_client_is_of_unknown_cost(
+    is_management: bool, world: World, reconcile: Reconcile
+) -> None:
+    """A timeout keeps the answer from us, not the charge from OpenRouter: the call is one of ours."""
+    world.fake.management_key = is_management
+    world.charge("2026-11-25T10:00", cost=0.75)
+    world.write("2026-11-25T10:00", None, ended={"outcome": "error", "missing": "error"})
+    code, out = reconcile()
+    assert (code, lines(out)[-1][-1]) == (1, "1")
+    assert "the cost of 1 call of ours is not known" in out
+    assert "call not seen by us" not in out
+
+
+def test_a_call_that_was_refused_is_none_of_the_comparison(world: World, reconcile: Reconcile) -> None:
+    """OpenRouter charges nothing for it, and counts no request."""
+    world.both("2026-11-25T10:00", 0.25)
+    world.write("2026-11-25T10:00", None, ended={"outcome": "error", "missing": "rejected"})
+    code, out = reconcile()
+    assert (code, lines(out)[-1][-3:]) == (0, ["1", "1", "0"])
 
 
 def test_another_key_is_one_line_beside(world: World, reconcile: Reconcile) -> None:

@@ -17,8 +17,8 @@ from or_instrument._openrouter.account_records import Generation
 if TYPE_CHECKING:
     import sqlite3
 
-# What was refused, or never reached the service, is no call of its books.
-_WAS_SERVED: Final = "(outcome <> 'error' OR cost IS NOT NULL)"
+# What was refused is no call of its books. What got no answer may be one: a timeout at the client stops no charge.
+_IS_COUNTED: Final = "(outcome <> 'error' OR cost IS NOT NULL OR missing IS NOT 'rejected')"
 _TOLD: Final = ("missing", "model", "provider", *Bill._fields)
 _FOUND: Final = f"UPDATE calls SET {filling(_TOLD, ':')} WHERE id = :id"  # noqa: S608 - no value is in it
 _DATE: Final = re.compile(r"(-[0-9]{2,}){1,3}")
@@ -63,7 +63,7 @@ def sums_of(ledger: sqlite3.Connection, scope: Scope) -> dict[Place, Side]:
     """Return what the ledger has, by day and model."""
     question = f"""
         SELECT substr(started_at, 1, 10), coalesce(model, ''), {amount_sql("cost")}, {amount_sql("upstream")},
-               sum({_WAS_SERVED}), sum(cost IS NULL AND {_WAS_SERVED}), json_group_array(DISTINCT provider)
+               sum({_IS_COUNTED}), sum(cost IS NULL AND {_IS_COUNTED}), json_group_array(DISTINCT provider)
         FROM calls WHERE {scope.where} GROUP BY 1, 2
     """  # noqa: S608 - no value is in it
     return {(day, model): _side(cells) for day, model, *cells in ledger.execute(question, scope._asdict())}
@@ -77,7 +77,7 @@ def _side(cells: Sequence[Any]) -> Side:
 
 def keys_of(ledger: sqlite3.Connection, scope: Scope) -> list[str | None]:
     """Return the hashes of the keys that calls were made with; `None` is among them where one is not known."""
-    question = f"SELECT DISTINCT api_key_hash FROM calls WHERE {scope.where} AND {_WAS_SERVED}"  # noqa: S608
+    question = f"SELECT DISTINCT api_key_hash FROM calls WHERE {scope.where} AND {_IS_COUNTED}"  # noqa: S608
     return [key for (key,) in ledger.execute(question, scope._asdict())]
 
 
