@@ -335,11 +335,16 @@ def test_another_key_knows_its_growth(with_own_key: World, reconcile: Reconcile)
     code, out = reconcile(at="13:00")
     assert code == 0
     assert lines(out)[-1][-6:-3] == ["0.5", "0.5", "0"]
+    assert "GET /key does not count calls" not in out
     world.both("2026-11-26T14:00", 0.25)
     world.charge("2026-11-26T14:00", cost=0.75)
     code, out = reconcile(at="15:00")
     assert code == 1
     assert "They differ by 0.75 USD." in out
+    assert "- calls not seen by us may explain it" in out
+    assert "GET /key does not count calls" in out
+    world.write("2026-11-26T16:00", 0.5)
+    assert "not seen by us" not in reconcile(at="17:00")[1]
 
 
 @pytest.fixture

@@ -104,13 +104,16 @@ def agree(line: Line, tolerance_percent: Decimal) -> bool:
 def reasons(sums: Line, lost: int) -> list[str]:
     """Return what may explain a difference, in words."""
     unseen = sums.theirs.calls - sums.ours.calls
+    others = "another client with the same key, or a process that was killed"
     told = []
     if sums.ours.unknown:
         told.append(f"the cost of {_calls(sums.ours.unknown)} of ours is not known")
     if lost:
         told.append(f"{_calls(lost)} could not be written into the ledger")
     if unseen > 0:
-        told.append(f"{_calls(unseen)} not seen by us: another client with the same key, or a process that was killed")
+        told.append(f"{_calls(unseen)} not seen by us: {others}")
+    elif not sums.theirs.calls and sums.difference > 0:
+        told.append(f"calls not seen by us may explain it ({others}): GET /key does not count calls")
     return told
 
 
