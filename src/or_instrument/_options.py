@@ -150,13 +150,16 @@ def _clients(value: object) -> tuple[str, ...]:
 
 def _file(value: object) -> str:
     path = os.fsdecode(value) if isinstance(value, (str, os.PathLike)) else ""
-    if not path.strip() or "\0" in path or os.path.isdir(path):  # noqa: PTH112 - a path object may refuse the text
+    if not path.strip() or "\0" in path:
         raise ValueError
     try:
         # Resolved once: a process that changes its directory goes on writing into the same file.
-        return str(Path(path).expanduser().resolve())
+        resolved = str(Path(path).expanduser().resolve())
     except (OSError, RuntimeError) as exc:  # no such user's home; links in a circle
         raise ValueError from exc
+    if os.path.exists(resolved) and not os.path.isfile(resolved):  # noqa: PTH110, PTH113 - they raise nothing
+        raise ValueError
+    return resolved
 
 
 _KEYS_ALLOWED: Final = (
@@ -195,6 +198,6 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "broadcast": _one_of("OR_INSTRUMENT_BROADCAST", BroadcastWord),
     "backend": Option(_BACKEND, _backends, f"one or more of {', '.join(BACKENDS)}, a list or separated by commas"),
     "estimate": Option("OR_INSTRUMENT_ESTIMATE", switch, SWITCH_WORDS),
-    "ledger": Option("OR_INSTRUMENT_LEDGER", _file, "the path of a file, which is made where there is none"),
+    "ledger": Option("OR_INSTRUMENT_LEDGER", _file, "the path of a regular file, which is made where there is none"),
     "cost_aliases": Option("OR_INSTRUMENT_COST_ALIASES", _aliases, _ALIASES_ALLOWED),
 }

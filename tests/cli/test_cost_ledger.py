@@ -304,6 +304,17 @@ def test_what_cannot_be_done_is_said(
     assert why in err
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no ledger, for no command, and its mode stays."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o644)
+    assert run(capsys, "--ledger", pipe)[0] == 2
+    assert main.main(["ledger", "prune", "--keep", "2d", "--ledger", str(pipe)]) == 2
+    assert "is no regular file" in capsys.readouterr().err
+    assert pipe.stat().st_mode & 0o777 == 0o644
+
+
 def test_days_are_utc_and_today_is_one_of_them() -> None:
     """`7d` is the last seven."""
     today = date(2026, 11, 26)

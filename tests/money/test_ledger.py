@@ -817,6 +817,30 @@ assert o.flush() and len(calls) == 1
     assert "OR_INSTRUMENT_LEDGER: this Python was built without SQLite" in warning
 
 
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(path: Path) -> None:
+    """A pipe would be waited for, and the mode of a device is everybody's."""
+    os.mkfifo(path, 0o644)
+    path.chmod(0o644)
+    for make in (False, True):
+        with pytest.raises(NotALedgerError, match="is no regular file"):
+            open_ledger(path, make=make)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_file_that_becomes_a_pipe_is_one_warning(
+    path: Path, caplog: pytest.LogCaptureFixture, client: openai.OpenAI
+) -> None:
+    """The calls go on, also those after it."""
+    or_instrument.instrument(hosts=["127.0.0.1"], ledger=path)
+    os.mkfifo(path)
+    for _ in range(3):
+        assert client.chat.completions.create(model="a/model", messages=[]).choices
+        assert not or_instrument.flush(0.1)
+    (record,) = caplog.records
+    assert f"{path} is no regular file" in record.getMessage()
+    open_ledgers._ledgers.clear()
+
+
 def test_an_empty_file_becomes_its_owner_s_alone(path: Path) -> None:
     """As where somebody has made it beforehand; the modes of a ledger are not changed."""
     path.touch(0o644)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -276,8 +277,21 @@ def test_a_ledger_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert resolve({"ledger": given_}, {}).ledger == told
     assert resolve({}, {"OR_INSTRUMENT_LEDGER": "costs.db"}).ledger == told
     for wrong in ("", " ", ".", tmp_path, "a\0b", "~nobody-of-that-name/costs.db", 7, True):
-        with pytest.raises(ConfigError, match=r"ledger=.* is not allowed; allowed: the path of a file"):
+        with pytest.raises(ConfigError, match=r"ledger=.* is not allowed; allowed: the path of a regular file"):
             resolve({"ledger": wrong}, {})
+
+
+def test_a_ledger_is_no_pipe(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor another file that is none to keep rows in; by the variable that is one warning."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    for wrong in (pipe, tmp_path / "link"):
+        with pytest.raises(ConfigError, match=r"ledger=.*; allowed: the path of a regular file"):
+            resolve({"ledger": wrong}, {})
+    assert resolve({}, {"OR_INSTRUMENT_LEDGER": str(pipe)}).ledger is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("OR_INSTRUMENT_LEDGER")
 
 
 VALUES: Any = st.recursive(

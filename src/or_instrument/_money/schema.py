@@ -99,7 +99,7 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
     The connection is for any thread, one at a time; each statement is its own transaction.
 
     Raises:
-        NotALedgerError: it is another database, or that of a later version.
+        NotALedgerError: it is no regular file, another database, or that of a later version.
         OSError: the file is not there or cannot be made.
         sqlite3.Error: the file cannot be read, or was locked for `timeout_s` seconds.
         ImportError: this Python was built without SQLite.
@@ -122,6 +122,9 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
 def _check_there(path: Path, make: bool) -> None:
     # A file that is there is not opened: closing it would let go of the locks that SQLite holds in this process.
     if path.exists():
+        if not path.is_file():
+            # Of a pipe nothing may ever come, and the mode of a device is everybody's.
+            raise NotALedgerError(f"{path} is no regular file")
         return
     if not make:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
