@@ -476,6 +476,27 @@ def test_growth_outlives_pruning(with_own_key: World, reconcile: Reconcile) -> N
     assert grown(reconcile("--since", "2026-11-22", at="13:00")[1]) == ["0.75", "4.75", "4"]
 
 
+def test_a_reading_that_one_ledger_alone_knows_is_no_start_for_one_that_was_pruned_since(
+    with_own_key: World, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """What the rows explained that were removed there is noted nowhere: the next reading that is known of both is."""
+    world, other = with_own_key, tmp_path / "other.db"
+    for path in (world.path, other):
+        begin(path, "2026-10-20T09:00")
+    reconcile(day=date(2026, 11, 20), at="10:00")
+    world.charge("2026-11-21T11:00", cost=2.0)
+    fill(other, [call(1, 2.0, "2026-11-21T11:00", host="127.0.0.1")], api_key_hash=key_hash(OURS))
+    world.both("2026-11-24T11:00", 0.5)
+    both = ("--ledger", str(other), "--since", "2026-11-20")
+    with closing(open_ledger(other)) as ledger:
+        prune(ledger, "2026-11-20")
+        assert grown(reconcile(*both, at="12:00")[1]) == ["2.5", "2.5", "0"]
+        prune(ledger, "2026-11-23")
+    code, out = reconcile(*both, at="13:00")
+    assert (code, grown(out)) == (0, ["0.5", "0.5", "0"])
+    assert "the first that is known is of 2026-11-23." in out
+
+
 def test_a_reading_of_a_clock_that_was_ahead_is_no_start(with_own_key: World, reconcile: Reconcile) -> None:
     """The one before it is: no call would have come since, and all that the key has grown by would be a difference."""
     world = with_own_key

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from or_instrument._amounts import add
+from or_instrument._money.own_side import coverage_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,16 +25,21 @@ class Reading(NamedTuple):
 
 
 def readings_of(ledgers: Iterable[sqlite3.Connection], host: str, key: str) -> list[Reading]:
-    """Return what has been read of a key so far at a host, oldest first, in all of these ledgers together."""
+    """Return what has been read of a key so far at a host, oldest first, in all of these ledgers together.
+
+    Those are left out after which a ledger that does not hold them lost rows: what these explained is noted nowhere.
+    """
     found: dict[str, Reading] = {}
+    books = list[tuple[set[str], str]]()
     for ledger in ledgers:
         told = ledger.execute(
             "SELECT at, usage, pruned FROM readings WHERE api_key_hash = ? AND host IN (?, '')", (key, host)
-        )
+        ).fetchall()
+        books.append(({at for at, _, _ in told}, coverage_of(ledger)[1]))
         for at, usage, pruned in told:
             former = found.get(at, Reading(at, Decimal(usage)))
             found[at] = former._replace(pruned=add(former.pruned, Decimal(pruned)))
-    return [found[at] for at in sorted(found)]
+    return [found[at] for at in sorted(found) if all(at in held or at >= pruned for held, pruned in books)]
 
 
 def note_reading(ledgers: Iterable[sqlite3.Connection], host: str, key: str, reading: Reading) -> None:
