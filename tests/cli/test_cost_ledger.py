@@ -315,6 +315,18 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert pipe.stat().st_mode & 0o777 == 0o644
 
 
+def test_an_empty_file_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no ledger yet, and commands do not make it one."""
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    empty.chmod(0o644)
+    code, _, err = run(capsys, "--ledger", empty)
+    assert (code, f"{empty} is empty" in err) == (2, True)
+    assert main.main(["ledger", "prune", "--keep", "2d", "--ledger", str(empty)]) == 2
+    assert f"{empty} is empty" in capsys.readouterr().err
+    assert (empty.read_bytes(), empty.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (b"", 0o644, [empty])
+
+
 def test_days_are_utc_and_today_is_one_of_them() -> None:
     """`7d` is the last seven."""
     today = date(2026, 11, 26)

@@ -99,7 +99,7 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
     The connection is for any thread, one at a time; each statement is its own transaction.
 
     Raises:
-        NotALedgerError: it is no regular file, another database, or that of a later version.
+        NotALedgerError: it is no regular file, empty and not to be made, another database, or that of a later version.
         OSError: the file is not there or cannot be made.
         sqlite3.Error: the file cannot be read, or was locked for `timeout_s` seconds.
         ImportError: this Python was built without SQLite.
@@ -110,7 +110,7 @@ def open_ledger(path: str | Path, *, make: bool = False, timeout_s: float = _BUS
     _check_there(Path(path), make)
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
-        _bring_up_to_date(connection, path)
+        _bring_up_to_date(connection, path, make)
         # What is committed outlives the process; that each commit outlives a power cut too is not worth an fsync.
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
@@ -132,11 +132,13 @@ def _check_there(path: Path, make: bool) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path, make: bool) -> None:
     version = version_of(connection, path)
     if version == len(MIGRATIONS):
         return
     if version == 0:
+        if not make:
+            raise NotALedgerError(f"{path} is empty")
         with suppress(OSError):
             # Somebody may have made an empty file for us, which others can read.
             Path(path).chmod(0o600)
