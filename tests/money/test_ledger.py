@@ -512,6 +512,50 @@ def test_a_file_that_cannot_be_written_is_one_warning(
     open_ledgers._ledgers.clear()
 
 
+def test_a_broken_ledger_that_was_left_holds_no_other_up(
+    path: Path, caplog: pytest.LogCaptureFixture, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets one more try, its calls are told as lost, and `flush()` is about the ledger in use again."""
+    monkeypatch.setattr(open_ledgers, "_ledgers", {})
+    broken = path.parent / "no" / "costs.db"
+    or_instrument.instrument(hosts=["127.0.0.1"], ledger=broken)
+    for _ in range(3):
+        assert client.chat.completions.create(model="a/model", messages=[]).choices
+    assert not or_instrument.flush(0.1)
+    or_instrument.uninstrument()
+    or_instrument.instrument(hosts=["127.0.0.1"], ledger=path)
+    assert client.chat.completions.create(model="a/model", messages=[]).choices
+    left, waits = open_ledgers._ledgers[str(broken)], list[float]()
+    flush = left.flush
+
+    def spied(timeout_s: float) -> bool:
+        waits.append(timeout_s)
+        return flush(timeout_s)
+
+    monkeypatch.setattr(left, "flush", spied)
+    assert not open_ledgers.flush_ledgers()
+    assert len(rows(path)) == 1
+    assert open_ledgers.flush_ledgers()
+    assert waits == [0, 0]
+    assert "3 calls that waited for the ledger" in caplog.records[-1].getMessage()
+    assert len(caplog.records) == 2
+
+
+def test_a_locked_ledger_that_was_left_is_written_once_it_is_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost for a moment in which another process writes."""
+    monkeypatch.setattr(open_ledgers, "_ledgers", {})
+    write(path, [entry_of(call(9), 1)])
+    left = open_ledgers.ledger_at(str(path))
+    open_ledgers.leave_ledger()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        left(call(1))
+        assert not open_ledgers.flush_ledgers(0)
+        other.execute("ROLLBACK")
+    assert open_ledgers.flush_ledgers()
+    assert len(rows(path)) == 2
+
+
 def test_a_full_disk_is_one_warning_and_what_waits_is_written_later(
     path: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:

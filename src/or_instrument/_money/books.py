@@ -30,6 +30,8 @@ class Books:
         self.pause_s = FIRST_PAUSE_S
         self.failing_since: float | None = None
         self.has_warned = False
+        self.is_broken = False
+        """Whether the last try failed, and not for a file that is locked for a moment."""
         self.refusal: Exception | None = None
         """Of a row, which is lost; told by whoever had it written, once."""
         self.has_told_refusal = False
@@ -54,6 +56,14 @@ class Books:
             for _ in range(lost):
                 self.lost.popleft()
         return written
+
+    def drop(self) -> int:
+        """Let go of what waits; return how many calls that were, those counted as lost included."""
+        dropped = self.left + len(self.lost)
+        self._batch = []
+        self.waiting.clear()
+        self.lost.clear()
+        return dropped
 
     def _write_batch(self) -> None:
         try:

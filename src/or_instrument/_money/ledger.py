@@ -71,6 +71,27 @@ class Ledger:
                 return False
         return True
 
+    def finish(self, timeout_s: float) -> bool:
+        """Flush a ledger that is no longer in use. What then waits for one that cannot be written is told as lost.
+
+        Waits where the file is merely locked, not where it cannot be written.
+        """
+        if self.flush(0) or (not self._is_broken() and self.flush(timeout_s)):
+            return True
+        books = self._books.made
+        if books is not None and books.writing.acquire(blocking=False):
+            try:
+                dropped = books.drop() if books.is_broken else 0
+            finally:
+                books.writing.release()
+            if dropped:
+                _log.warning("%d calls that waited for the ledger %s, no longer in use, are lost.", dropped, self._path)
+        return False
+
+    def _is_broken(self) -> bool:
+        books = self._books.made
+        return books is not None and books.is_broken
+
     def _left(self, books: Books, deadline: float) -> int | None:
         # Asked while no batch is being made: what has left the queue is in the file then, or still counted.
         if not books.writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -111,7 +132,7 @@ class Ledger:
         except (OSError, NotALedgerError, sqlite3.Error) as exc:
             failure: Exception | None = exc
         else:
-            books.pause_s, books.failing_since = FIRST_PAUSE_S, None
+            books.pause_s, books.failing_since, books.is_broken = FIRST_PAUSE_S, None, False
             failure = None
         finally:
             books.writing.release()
@@ -136,6 +157,7 @@ class Ledger:
         books.failing_since = books.failing_since or now
         books.pause_s = min(books.pause_s * 2, _LONGEST_PAUSE_S)
         is_early = "locked" in str(exc) and now - books.failing_since < _PATIENCE_S
+        books.is_broken = not is_early
         if is_early or books.has_warned:
             return
         books.has_warned = True

@@ -38,9 +38,13 @@ def leave_ledger() -> None:
 
 
 def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
-    """Write all ledgers out; return whether that was done in time."""
+    """Write the ledger in use, then those that were left; return whether all of it was written in time."""
     deadline = time.monotonic() + timeout_s
-    written = [ledger.flush(max(0.0, deadline - time.monotonic())) for ledger in list(_ledgers.values())]
+    in_use = None if _in_use is None else _ledgers.get(_in_use)
+    written = [in_use is None or in_use.flush(timeout_s)]
+    for ledger in list(_ledgers.values()):
+        if ledger is not in_use:
+            written.append(ledger.finish(max(0.0, deadline - time.monotonic())))
     return all(written)
 
 
