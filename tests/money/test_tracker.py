@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import csv
+import gc
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 import or_instrument
 from or_instrument import Call, ConfigError, CostTracker, Reply, Request, Usage, track
+from or_instrument._money import span_total as _span_total
 from or_instrument._money import tracker as _tracker
 from or_instrument._money.totals import Sum, Totals
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -94,6 +96,108 @@ def test_a_span_that_has_ended_is_left_alone(telemetry: Any, caplog: pytest.LogC
     assert cost.total_usd == Decimal("0.3")
     assert span.attributes == {"openrouter.tracked.spend": 0.1}
     assert caplog.records == []
+
+
+class Slotted:
+    """A span that takes no weak reference, no attribute of ours, and is not hashable."""
+
+    __slots__ = ("is_open", "written")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.written: dict[str, float] = {}
+        self.is_open = True
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def is_recording(self) -> bool:
+        """Return whether it has not ended."""
+        return self.is_open
+
+    def set_attribute(self, key: str, value: float) -> None:
+        """Write an attribute."""
+        self.written[key] = value
+
+
+@pytest.fixture(params=["of the SDK", "slotted"])
+def span(request: pytest.FixtureRequest, telemetry: Any) -> Any:
+    """Return an open span."""
+    if request.param == "slotted":
+        return Slotted()
+    return telemetry.tracer_provider.get_tracer("shop").start_span("GET /")
+
+
+def spend_on(span: Any) -> Any:
+    """Return what stands on a span."""
+    return (span.written if isinstance(span, Slotted) else span.attributes)["openrouter.tracked.spend"]
+
+
+def test_blocks_with_one_span_add_up(fake: FakeOpenRouter, client: openai.OpenAI, span: Any) -> None:
+    """The span has the cost of the request: blocks one after the other, within each other and entered again."""
+    fake.script(*(Answer(cost=cost) for cost in (0.1, 0.2, 0.4, 0.8, 1.6)))
+    with track(span=span):
+        client.chat.completions.create(**ASK)
+    with track(span=span) as outer:
+        client.chat.completions.create(**ASK)
+        with track(span=span) as inner, outer:
+            client.chat.completions.create(**ASK)
+        assert spend_on(span) == 0.7
+        client.chat.completions.create(**ASK)
+    with inner:
+        client.chat.completions.create(**ASK)
+    assert (spend_on(span), outer.total_usd, inner.total_usd) == (3.1, Decimal("1.4"), 2)
+
+
+def test_spans_have_sums_of_their_own(telemetry: Any) -> None:
+    """Also those that compare as one."""
+    tracer = telemetry.tracer_provider.get_tracer("shop")
+    for one, other in ((tracer.start_span("a"), tracer.start_span("a")), (Slotted(), Slotted())):
+        track(span=one)(call(1, 0.1))
+        track(span=other)(call(2, 0.2))
+        assert (spend_on(one), spend_on(other)) == (0.1, 0.2)
+
+
+def test_what_is_looked_up_is_on_the_span_once(span: Any) -> None:
+    """Whichever of its trackers is told first, and in place of what was counted of the call."""
+    first, second = track(span=span), track(span=span)
+    told = [call(1, None, missing="pending"), call(2, 0.1), call(3, 0.2, recovers=1)]
+    for made in told:
+        first(made)
+        second(made)
+    assert spend_on(span) == 0.3
+
+
+def test_threads_add_up_on_one_span(span: Any) -> None:
+    """No call is lost or counted twice where trackers of several threads share a span."""
+    trackers = [track(span=span) for _ in range(4)]
+
+    def count(number: int) -> None:
+        for made in range(100):
+            for tracker in trackers[number:] + trackers[:number]:
+                tracker(call(number * 100 + made, 0.01))
+
+    threads = [threading.Thread(target=count, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert spend_on(span) == 4
+
+
+def test_nothing_is_kept_of_a_span_that_is_gone(telemetry: Any) -> None:
+    """A process makes millions of them; one that takes no weak reference is let go of after it has ended."""
+    gc.collect()
+    kept = len(_span_total._TOTALS), len(_span_total._HELD)
+    for _ in range(5):
+        slotted = Slotted()
+        for one in (telemetry.tracer_provider.get_tracer("shop").start_span("GET /"), slotted):
+            track(span=one)(call(1, 0.1))
+        slotted.is_open = False
+    del one
+    gc.collect()
+    assert len(_span_total._TOTALS) <= kept[0]
+    assert len(_span_total._HELD) <= kept[1] + 1
 
 
 def test_what_is_no_span_is_refused() -> None:

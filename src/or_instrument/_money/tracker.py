@@ -9,32 +9,22 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final
 
 from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._money import export
+from or_instrument._money.span_total import Span, total_of
 from or_instrument._money.tally import Tally
 from or_instrument._money.totals import MODEL, Row, row_of, usd_text
 from or_instrument._records import Call
 
 _log = logging.getLogger("or_instrument")
-_TRACKED_SPEND: Final = "openrouter.tracked.spend"
 _LOCK: Final = threading.RLock()
 """One for all trackers, so that a fork can be made while none is being written."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
-
-
-class Span(Protocol):
-    """What is needed of an OpenTelemetry span."""
-
-    def is_recording(self) -> bool:
-        """Return whether it has not ended, and is sampled."""
-
-    def set_attribute(self, key: str, value: float) -> object:
-        """Write an attribute in place of an earlier one."""
 
 
 def track(
@@ -60,7 +50,7 @@ def track(
             finished, so concurrent calls can overshoot by what was under way. Cost that is unknown counts as nothing.
         rows: whether every call is remembered, for `export_csv(path, rows=True)`; memory then grows with the calls.
         span: gets the USD spent so far as `openrouter.tracked.spend`, as long as it has not ended; nothing where no
-            cost is known.
+            cost is known. Blocks that are given the same span add up there, each call once.
 
     Raises:
         ConfigError: `limit_usd` is no amount of USD, or `span` no span.
@@ -89,10 +79,11 @@ class CostTracker:
         if span is not None and not callable(getattr(span, "set_attribute", None)):
             raise ConfigError(f"span={span!r} is not allowed; allowed: an OpenTelemetry span, or None")
         self.name = name
-        self._span = span
         self.limit_usd: Decimal | None = None if limit_usd is None else _limit(limit_usd)
         self._tally = Tally(rows=rows)
         self._held: dict[int, Decimal] = {}
+        with _LOCK:
+            self._span = None if span is None else (span, total_of(span))
 
     def __repr__(self) -> str:
         """Return the name and the figures."""
@@ -126,10 +117,10 @@ class CostTracker:
         row = row_of(call)
         with _LOCK:
             self._held.pop(call.id, None)
-            is_counted = self._tally.add(call, row)
-            span = self._span
-            if is_counted and span is not None and row.usd is not None and span.is_recording():
-                span.set_attribute(_TRACKED_SPEND, float(self._tally.totals.all.usd))
+            self._tally.add(call, row)
+            if self._span is not None:
+                span, total = self._span
+                total.count(span, call, row)
 
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where the limit is reached."""
