@@ -327,6 +327,33 @@ def test_an_empty_file_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (empty.read_bytes(), empty.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (b"", 0o644, [empty])
 
 
+def test_a_hard_link_is_counted_once(book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the same file, whatever its name."""
+    link = tmp_path / "link.db"
+    os.link(book, link)
+    code, out, err = run(capsys, "--ledger", book, "--ledger", link, "--format", "json")
+    assert (code, json.loads(out)["total"]["calls"]) == (0, 5)
+    assert err == f"or-instrument cost: {link} is {book} once more, and is counted once\n"
+
+
+@pytest.mark.parametrize("form", ["json", "focus"])
+def test_a_copy_is_told(form: str, book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is counted, as nobody knows which is meant; two ledgers of other processes are not told."""
+    other = fill(tmp_path / "other.db", [call(1, 0.5)], process=2)
+    copy = tmp_path / "copy.db"
+    shutil.copy(book, copy)
+    told = f"or-instrument cost: {book} and {copy} hold rows of the same process, which are counted twice"
+    args = ("--ledger", book, "--ledger", other, "--format", form)
+    assert "same process" not in run(capsys, *args)[2]
+    assert run(capsys, *args, "--ledger", copy)[2].splitlines().count(told) == 1
+
+
+def test_jobs_that_processes_share_make_no_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their rows are of no process."""
+    books = [fill(tmp_path / name, [call(1, 0.5)], process=0) for name in ("one.db", "two.db")]
+    assert run(capsys, "--ledger", books[0], "--ledger", books[1], "--format", "json")[2] == ""
+
+
 def test_days_are_utc_and_today_is_one_of_them() -> None:
     """`7d` is the last seven."""
     today = date(2026, 11, 26)

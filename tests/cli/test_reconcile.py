@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date, datetime, timezone
@@ -122,6 +123,14 @@ def test_both_sides_agree(world: World, reconcile: Reconcile) -> None:
         ["key", key_hash(OURS)[:12], "0.8750001", "0.8750001", "0", "4", "4", "0"],
         ["total", "0.8750001", "0.8750001", "0", "4", "4", "0"],
     ]
+
+
+def test_a_hard_link_of_a_ledger_is_read_once(world: World, reconcile: Reconcile) -> None:
+    """It is the same file."""
+    world.both("2026-11-24T10:00", 0.25)
+    link = world.path.parent / "link.db"
+    os.link(world.path, link)
+    assert reconcile("--ledger", str(link))[0] == 0
 
 
 def test_a_client_outside_is_a_difference(world: World, reconcile: Reconcile) -> None:

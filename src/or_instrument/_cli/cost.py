@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from or_instrument._cli import tables
+from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, ledgers, reading
 from or_instrument._errors import ConfigError
 from or_instrument._money import export, focus, query, readback
@@ -65,8 +65,10 @@ def run(args: argparse.Namespace) -> int:
     if problems and not args.skip_bad:
         print("or-instrument cost: nothing was summed; --skip-bad sums the rest", file=sys.stderr)
         return _NOTHING_SUMMED
-    for path in books:
-        with reading(path) as ledger:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(reading(path)) for path in books]
+        tell_copies("cost", books, opened)
+        for path, ledger in zip(books, opened, strict=True):
             totals.merge(query.totals_of(ledger, by, args.since) if by else query.totals_of_all(ledger, args.since))
             _tell_lost(path, query.lost_in(ledger, args.since))
     totals.fold()
@@ -97,13 +99,13 @@ def _dimension(text: str) -> str:
 
 
 def _each_once(files: Sequence[str]) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    seen: dict[object, str] = {}
     for file in files:
-        real = os.path.realpath(file)
-        if real in seen:
-            print(f"or-instrument cost: {file} is {seen[real]} once more, and is counted once", file=sys.stderr)
+        same = file_of(file)
+        if same in seen:
+            print(f"or-instrument cost: {file} is {seen[same]} once more, and is counted once", file=sys.stderr)
         else:
-            seen[real] = file
+            seen[same] = file
             yield file
 
 
@@ -127,6 +129,7 @@ def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:
         raise ConfigError("--format focus is made of ledgers, hour by hour: give --ledger, no files and no --by")
     with ExitStack() as stack:
         ledgers = [stack.enter_context(reading(path)) for path in books]
+        tell_copies("cost", books, ledgers)
         sys.stdout.writelines(focus.lines(ledgers, args.since, args.billing_account))
         for path, ledger in zip(books, ledgers, strict=True):
             _tell_unknown(path, query.totals_of(ledger, [], args.since).all.unknown)

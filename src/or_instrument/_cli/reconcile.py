@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from or_instrument._amounts import add
+from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
@@ -80,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     Raises `ConfigError` where there is no key or no ledger.
     """
     api_key = os.environ.get(_KEY, "").strip()
-    paths = list(dict.fromkeys(map(os.path.realpath, ledgers(args.ledger))))
+    # Of several names of a file the first is taken.
+    paths = list({file_of(path): os.path.realpath(path) for path in reversed(ledgers(args.ledger))}.values())[::-1]
     if not api_key:
         raise ConfigError(f"{_KEY} is not set: OpenRouter is asked with that key")
     if not paths:
@@ -89,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         books = [stack.enter_context(changing(path)) for path in paths]
+        tell_copies("reconcile", paths, books)
         client = stack.enter_context(OpenAI(api_key=api_key, base_url=args.base_url, max_retries=0))
         host, key = account_host(urlsplit(args.base_url).hostname or ""), hashlib.sha256(api_key.encode()).hexdigest()
         try:
