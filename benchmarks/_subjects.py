@@ -201,7 +201,7 @@ def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvi
         package = importlib.import_module("or_instrument")
         package.instrument(tracer_provider=tracers, meter_provider=meters, content=content, **options)
     elif name == "logfire":
-        importlib.import_module("logfire").instrument_openai(client)
+        importlib.import_module("logfire").instrument_openai()
     elif not name.startswith("plain"):
         _instrumentor().instrument(tracer_provider=tracers, meter_provider=meters)
     return Calls(client)

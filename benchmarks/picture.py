@@ -19,7 +19,16 @@ from matplotlib.figure import Figure
 
 OURS, PLAIN = "or_instrument", "plain"
 CALLS = ("chat", "embeddings", "stream of 200")
-COLORS = {OURS: "tab:orange", "recorder": "tab:gray", PLAIN: "lightgray"}
+COLORS = {
+    OURS: "tab:orange",
+    "recorder": "tab:gray",
+    "recorder again": "tab:gray",
+    PLAIN: "lightgray",
+    "genai-openai": "tab:blue",
+    "openinference": "tab:green",
+    "traceloop": "tab:purple",
+    "logfire": "tab:brown",
+}
 LATE, SPEED = "the event loop is late by", "chunks per second"
 HELD = " open, "
 
@@ -40,7 +49,9 @@ def values(told: Told, measure: str) -> dict[str, float]:
 def draw_shares(axes: Axes, told: Told) -> None:
     """Draw what is added to a call's own CPU time, one group of bars a kind of call."""
     plain = told["about"]["plain_us"]
-    names = [name for name in values(told, CALLS[0]) if name not in ("plain again", f"{OURS} content")]
+    names = [
+        name for name in values(told, CALLS[0]) if name not in ("plain again", f"{OURS} content", f"{OURS} not sampled")
+    ]
     width = 0.8 / len(names)
     for place, name in enumerate(names):
         shares = [100 * values(told, call)[name] / plain[call] for call in CALLS]
@@ -49,12 +60,13 @@ def draw_shares(axes: Axes, told: Told) -> None:
     labels = [f"{call}\n({plain[call] / 1e3:.2f} ms plain)" for call in CALLS]
     axes.set_xticks([group + 0.4 - width / 2 for group in range(len(CALLS))], labels)
     axes.set_title("CPU time added, % of the call's own")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="x-small", loc="upper left")
+    axes.margins(y=0.3)
 
 
 def draw_bars(axes: Axes, title: str, shown: dict[str, float], form: str) -> None:
     """Draw one bar a subject, with its value at its end."""
-    bars = axes.barh(list(shown), list(shown.values()), color=[COLORS.get(name, "tab:blue") for name in shown])
+    bars = axes.barh(list(shown), list(shown.values()), color=[COLORS.get(name, COLORS[OURS]) for name in shown])
     axes.bar_label(bars, labels=[form.format(value) for value in shown.values()], padding=3, fontsize="small")
     axes.margins(x=0.2)
     axes.invert_yaxis()
@@ -71,7 +83,7 @@ def main() -> None:
     draw_bars(late, "1,000 streams: event loop late by (ms, median)", values(streams, LATE), "{:.1f}")
     draw_bars(speed, "1,000 streams: chunks a second", values(streams, SPEED), "{:,.0f}")
     stream = {row["measure"]: row["value"] / 1024 for row in memory["rows"] if HELD in row["measure"]}
-    draw_bars(held, "Memory held by an open stream, beyond OpenTelemetry's (KB)", stream, "{:.1f}")
+    draw_bars(held, "Held by an open stream, beyond the span (KB)", stream, "{:.1f}")
     about = overhead["about"]
     figure.suptitle(f"Measured on {about['on']}, {about['cores']} virtual cores, Python {about['python']}, "
                     f"openai {about['openai']}", fontsize="medium")  # fmt: skip
