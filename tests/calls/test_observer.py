@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +19,7 @@ import or_instrument
 from or_instrument._calls import shield as _shield
 from or_instrument._calls.live import open_calls
 from or_instrument._calls.reaper import Reaper
-from or_instrument.testing import FakeOpenRouter, errors
+from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 HELLO: Any = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -152,3 +156,21 @@ def test_what_waits_for_the_reaper_is_known() -> None:
     assert reaper.is_waited_for
     reaper.drain()
     assert not reaper.is_waited_for
+
+
+def test_a_ledger_and_a_lookup_are_both_told_what_was_sent(fake: FakeOpenRouter, tmp_path: Path) -> None:
+    """The one notes whose key it was, the other asks with it."""
+    calls: list[or_instrument.Call] = []
+    or_instrument.instrument(
+        hosts=["127.0.0.1"], ledger=tmp_path / "costs.db", lookup="missing", sinks=[calls.append], spans="off"
+    )
+    fake.script(Answer(chunks=["a", "b"], cost=0.5))
+    with httpx.Client(headers={"authorization": "Bearer sk-or-sent"}) as http:
+        body = {"model": "a/b", "messages": [{"role": "user", "content": "x"}], "stream": True}
+        with http.stream("POST", f"{fake.base_url}/chat/completions", json=body) as response:
+            next(response.iter_lines())
+    assert or_instrument.flush()
+    assert [(call.outcome, call.spend) for call in calls] == [("closed", None), ("closed", 0.5)]
+    with closing(sqlite3.connect(tmp_path / "costs.db")) as ledger:
+        (hashed,) = ledger.execute("SELECT api_key_hash FROM calls").fetchone()
+    assert hashed == sha256(b"sk-or-sent").hexdigest()

@@ -476,3 +476,17 @@ def test_a_limit_counts_what_turned_out_to_be_the_outer_calls_own_once(telemetry
         with pytest.raises(or_instrument.BudgetExceeded):
             cost.check_budget()
     assert costs(telemetry) == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(("other", "is_same"), [("gr\u00fc\u00dfe".encode(), True), (b"other", False)])
+def test_a_body_that_is_no_json_is_the_same_as_text_and_as_bytes(other: bytes, is_same: bool) -> None:
+    """One library has it as the one, one as the other."""
+    assert Sent("POST", URL, "gr\u00fc\u00dfe").is_same(Sent("POST", URL, other)) is is_same
+
+
+def test_a_client_whose_auth_cannot_be_seen_sends_as_it_would(caplog: pytest.LogCaptureFixture) -> None:
+    """What is none of the library's clients may have another name for it: its arguments stay as they are."""
+    patch = HTTPXPatch(SimpleNamespace(hosts=SimpleNamespace(search=None)), lambda: False)  # type: ignore[arg-type]
+    given = {"stream": True}
+    assert patch._with_auth(object(), given) is given
+    assert "looking at an auth failed with AttributeError" in caplog.text
