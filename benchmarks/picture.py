@@ -29,7 +29,7 @@ COLORS = {
     "traceloop": "tab:purple",
     "logfire": "tab:brown",
 }
-LATE, SPEED = "the event loop is late by", "chunks per second"
+LATE, SPEED, SPANS = "the event loop is late by", "chunks per second", "spans a round"
 HELD = " open, "
 
 Told = dict[str, Any]
@@ -44,6 +44,12 @@ def told_by(path: str) -> Told:
 def values(told: Told, measure: str) -> dict[str, float]:
     """Return the values of one measure by subject."""
     return {row["subject"]: row["value"] for row in told["rows"] if row["measure"] == measure}
+
+
+def of_those_that_record(streams: Told, measure: str) -> dict[str, float]:
+    """Return the values of those that made a span of each stream, and of the plain one."""
+    spans = values(streams, SPANS)
+    return {name: value for name, value in values(streams, measure).items() if spans[name] or name == PLAIN}
 
 
 def draw_shares(axes: Axes, told: Told) -> None:
@@ -80,8 +86,8 @@ def main() -> None:
     figure = Figure(figsize=(12, 8), layout="constrained")
     shares, late, speed, held = figure.subplots(2, 2).flat
     draw_shares(shares, overhead)
-    draw_bars(late, "1,000 streams: event loop late by (ms, median)", values(streams, LATE), "{:.1f}")
-    draw_bars(speed, "1,000 streams: chunks a second", values(streams, SPEED), "{:,.0f}")
+    draw_bars(late, "1,000 streams: event loop late by (ms, median)", of_those_that_record(streams, LATE), "{:.1f}")
+    draw_bars(speed, "1,000 streams: chunks a second", of_those_that_record(streams, SPEED), "{:,.0f}")
     stream = {row["measure"]: row["value"] / 1024 for row in memory["rows"] if HELD in row["measure"]}
     draw_bars(held, "Held by an open stream, beyond the span (KB)", stream, "{:.1f}")
     about = overhead["about"]
