@@ -29,9 +29,6 @@ class SendSeam(Seam):
     client: ClassVar[str]
     """The word of the option `clients`."""
 
-    makes_requests: ClassVar = False
-    """Whether an auth of a client may send requests of its own, which pass none of what is wrapped."""
-
     def __init__(self, observer: Observer, misses_sdk: Callable[[], bool]) -> None:
         """Know what tells whether the OpenAI SDK makes calls that its own seam does not see."""
         super().__init__(observer)
@@ -39,8 +36,6 @@ class SendSeam(Seam):
         self._misses_sdk = misses_sdk
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if self.makes_requests and ("auth" in kwargs or http._auth is not None):
-            kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
         sdk_call = None if around is None else _sent_by_sdk(around, http)
         if sdk_call is None and self._is_other(http, args, kwargs):
@@ -63,8 +58,6 @@ class SendSeam(Seam):
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if self.makes_requests and ("auth" in kwargs or http._auth is not None):
-            kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
         if (around is None or _sent_by_sdk(around, http) is None) and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
@@ -119,10 +112,6 @@ class SendSeam(Seam):
         except Exception as exc:  # noqa: BLE001 - the shield
             report("looking at a response", exc)
         sending.let_go()
-
-    def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
-        """Return the arguments with an auth whose own requests are seen."""
-        raise NotImplementedError
 
     def _text(self, http: Any, args: Args, kwargs: Kwargs) -> str:
         """Return a text that holds the host."""
