@@ -23,6 +23,7 @@ from or_instrument._calls.ending import (
 )
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.shield import report
+from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._openrouter.failure import failure_of_exception
 
 T = TypeVar("T")
@@ -51,25 +52,18 @@ class ResponseHooks:
         self._flight = flight
         self._reader: weakref.ref[Any] | None = None
         self._is_decoding = False
-        held, stream = vars(response), response.stream
+        stream = response.stream
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
         self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._theirs = {name: held[name] for name in self._names if name in held}
         self._originals = [getattr(response, name) for name in self._names]
-        for name in self._names:
-            held[name] = getattr(self, name)
+        self._theirs = put_on(response, self, self._names)
         flight.on_end = self.remove
 
     def remove(self) -> None:
         """Take the hooks off the response; what the user has put there before or since stays."""
         self._reader = None
-        held = vars(self._response)
-        for name in self._names:
-            if held.get(name) == getattr(self, name):
-                del held[name]
-                if name in self._theirs:
-                    held[name] = self._theirs[name]
+        take_off(self._response, self, self._names, self._theirs)
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""

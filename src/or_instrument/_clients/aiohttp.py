@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary, ref
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import AiohttpAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
@@ -80,10 +81,7 @@ class ContentHooks:
         content.__class__ = _watched(self._theirs)
         # The response holds what is held here weakly, and is not held by it: one that is dropped ends its call.
         _BY_CONTENT[id(content)] = self
-        held = vars(response)
-        self._closers = {name: held[name] for name in _HOOKED if name in held}
-        for name in _HOOKED:
-            held[name] = getattr(self, name)
+        self._closers = put_on(response, self, _HOOKED)
         flight.on_end = self.remove
 
     def remove(self) -> None:
@@ -92,12 +90,8 @@ class ContentHooks:
         if type(self._content) is _watched(self._theirs):
             self._content.__class__ = self._theirs
         response = self._response()
-        held = {} if response is None else vars(response)
-        for name in _HOOKED:
-            if held.get(name) == getattr(self, name):
-                del held[name]
-                if name in self._closers:
-                    held[name] = self._closers[name]
+        if response is not None:
+            take_off(response, self, _HOOKED, self._closers)
 
     def close(self) -> Any:
         """Stand in for the response's own."""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import RequestsAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
@@ -72,20 +73,12 @@ class RawHooks:
         self._streaming = 0
         # Older ones have no `read1`, and who wraps them looks whether they have.
         self._originals = {name: getattr(raw, name) for name in _HOOKED if hasattr(raw, name)}
-        held = vars(raw)
-        self._theirs = {name: held[name] for name in self._originals if name in held}
-        for name in self._originals:
-            held[name] = getattr(self, name)
+        self._theirs = put_on(raw, self, self._originals)
         flight.on_end = self.remove
 
     def remove(self) -> None:
         """Take the hooks off; what the user has put there before or since stays."""
-        held = vars(self._raw)
-        for name in self._originals:
-            if held.get(name) == getattr(self, name):
-                del held[name]
-                if name in self._theirs:
-                    held[name] = self._theirs[name]
+        take_off(self._raw, self, self._originals, self._theirs)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""

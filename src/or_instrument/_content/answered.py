@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -28,8 +29,8 @@ class Answer:
     __slots__ = ("_choices", "_done", "_drafts", "_output")
 
     def __init__(self) -> None:
-        self._choices: dict[int, Draft] = {}
-        self._drafts: dict[int, Draft] = {}
+        self._choices: defaultdict[int, Draft] = defaultdict(Draft)
+        self._drafts: defaultdict[int, Draft] = defaultdict(Draft)
         self._done: dict[int, list[Item]] = {}
         self._output: list[Item] = []
 
@@ -66,7 +67,7 @@ class Answer:
 
     def _see_choice(self, position: int, choice: object) -> None:
         index = get(choice, "index")
-        draft = _draft_in(self._choices, index if isinstance(index, int) else position)
+        draft = self._choices[index if isinstance(index, int) else position]
         source = get(choice, "message")
         source = get(choice, "delta") if source is None else source
         if source is None:
@@ -83,13 +84,13 @@ class Answer:
             return
         delta = get(event, "delta")
         if kind in _DELTAS:
-            self._draft(index).say(_DELTAS[kind], delta)
+            self._drafts[index].say(_DELTAS[kind], delta)
         elif kind in ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta"):
-            self._draft(index).call(0, None, None, delta)
+            self._drafts[index].call(0, None, None, delta)
         elif kind == "response.output_item.added":
             item = get(event, "item")
             if get(item, "name") is not None:
-                self._draft(index).call(0, get(item, "call_id"), get(item, "name"), None)
+                self._drafts[index].call(0, get(item, "call_id"), get(item, "name"), None)
         elif kind == "response.output_item.done":
             self._done[index] = item_parts(get(event, "item"))
 
@@ -98,7 +99,7 @@ class Answer:
         index = get(event, "index")
         if not isinstance(index, int):
             return
-        draft = self._draft(index)
+        draft = self._drafts[index]
         if kind == "content_block_start":
             block = get(event, "content_block")
             if get(block, "type") == "tool_use":
@@ -112,17 +113,7 @@ class Answer:
         if (piece := get(delta, "partial_json")) is not None and index not in self._done:
             draft.call(0, None, None, piece)
 
-    def _draft(self, index: int) -> Draft:
-        return _draft_in(self._drafts, index)
-
     def _pieces(self) -> list[Item]:
         """Return what a stream said that was broken off before the event that holds the whole."""
         drafted = {index: draft.parts() for index, draft in self._drafts.items()}
         return [part for _, parts in sorted({**drafted, **self._done}.items()) for part in parts]
-
-
-def _draft_in(drafts: dict[int, Draft], index: int) -> Draft:
-    draft = drafts.get(index)
-    if draft is None:
-        draft = drafts[index] = Draft()
-    return draft
