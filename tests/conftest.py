@@ -9,16 +9,20 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis  # trio warns where it comes first
 import openai
 import pytest
+from fresh_install import environ
 from in_memory import HOSTS, Telemetry
 from opentelemetry import trace
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
+
+if TYPE_CHECKING:
+    from otlp_receiver import Received
 
 # Each client reads all certificates there are, which takes longer than most tests; none of ours is asked for one.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
@@ -120,3 +124,23 @@ async def aclient(fake: FakeOpenRouter) -> AsyncIterator[openai.AsyncOpenAI]:
     """Return an async client on the fake that does not retry."""
     async with openai.AsyncOpenAI(api_key="sk-or-test", base_url=fake.base_url, max_retries=0) as made:
         yield made
+
+
+@pytest.fixture
+def receiver() -> Iterator[Received]:
+    """Return an OTLP receiver."""
+    from otlp_receiver import http_receiver  # noqa: PLC0415 - some environments have none of OTLP's messages
+
+    with http_receiver() as received:
+        yield received
+
+
+@pytest.fixture
+def switched_on(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
+    """Return an environment that switches everything on, without any code."""
+    return environ(
+        OR_INSTRUMENT_ENABLED="true",
+        OR_INSTRUMENT_EXPORTER="otlp",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        FAKE_URL=fake.base_url,
+    )

@@ -5,36 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import fresh_install
 import pytest
 from fresh_install import CALL, ROOT, environ, python, run
-from otlp_receiver import Received, http_receiver
+from otlp_receiver import Received
 
 from or_instrument.testing import FakeOpenRouter
 
 OURS = "[name for name in sys.modules if name.startswith(('or_instrument', '_or_inst', 'opentelemetry', 'wrapt'))]"
 IS_ON = "import sys, openai; print('or_instrument' in sys.modules and sys.modules['or_instrument'].is_instrumented())"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Received]:
-    """Return an OTLP receiver."""
-    with http_receiver() as received:
-        yield received
-
-
-@pytest.fixture
-def switched_on(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
-    """Return an environment that switches everything on, without any code."""
-    return environ(
-        OR_INSTRUMENT_ENABLED="true",
-        OR_INSTRUMENT_EXPORTER="otlp",
-        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
-        FAKE_URL=fake.base_url,
-    )
 
 
 @pytest.mark.parametrize("variables", [{}, {"OR_INSTRUMENT_ENABLED": ""}, {"OR_INSTRUMENT_ENABLED": " "}], ids=str)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from books import REQUESTS, assert_books
-from fresh_install import CALL, environ, python, run, running, until
-from otlp_receiver import Received, http_receiver
+from fresh_install import CALL, python, run, running, until
+from otlp_receiver import Received
 
 from or_instrument.testing import FakeOpenRouter
 
@@ -25,22 +25,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 
 
 @pytest.fixture
-def receiver() -> Iterator[Received]:
-    """Return an OTLP receiver."""
-    with http_receiver() as received:
-        yield received
-
-
-@pytest.fixture
-def env(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
-    """Return an environment that switches everything on, without any code."""
-    return environ(
-        OR_INSTRUMENT_ENABLED="true",
-        OR_INSTRUMENT_EXPORTER="otlp",
-        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
-        FAKE_URL=fake.base_url,
-        PYTHONPATH=".",
-    )
+def env(switched_on: dict[str, str]) -> dict[str, str]:
+    """Return an environment that switches everything on, and finds modules in the folder of the test."""
+    return {**switched_on, "PYTHONPATH": "."}
 
 
 CELERY = (

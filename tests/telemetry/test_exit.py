@@ -5,25 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fresh_install import CALL, environ, run, running, until
 from installed import need
-from otlp_receiver import Received, http_receiver
+from otlp_receiver import Received
 
 import or_instrument
 from or_instrument.testing import FakeOpenRouter
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Received]:
-    """Return an OTLP receiver."""
-    with http_receiver() as received:
-        yield received
 
 
 @pytest.fixture

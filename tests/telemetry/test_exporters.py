@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,6 @@ def set_providers():
     metrics.set_meter_provider(MeterProvider([reader]))
     return reader, exporter
 """
-
-
-@pytest.fixture
-def receiver() -> Iterator[Received]:
-    """Return an OTLP receiver."""
-    with http_receiver() as received:
-        yield received
 
 
 @pytest.fixture

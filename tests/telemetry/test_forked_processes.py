@@ -6,35 +6,16 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fresh_install import CALL, environ, run, running, until
-from otlp_receiver import Received, http_receiver
+from fresh_install import CALL, run, running, until
+from otlp_receiver import Received
 
 from or_instrument.testing import FakeOpenRouter
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Received]:
-    """Return an OTLP receiver."""
-    with http_receiver() as received:
-        yield received
-
-
-@pytest.fixture
-def env(fake: FakeOpenRouter, receiver: Received) -> dict[str, str]:
-    """Return an environment that switches everything on, without any code."""
-    return environ(
-        OR_INSTRUMENT_ENABLED="true",
-        OR_INSTRUMENT_EXPORTER="otlp",
-        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
-        FAKE_URL=fake.base_url,
-    )
 
 
 def _assert_true_sum(fake: FakeOpenRouter, receiver: Received, calls: int) -> None:
@@ -43,7 +24,7 @@ def _assert_true_sum(fake: FakeOpenRouter, receiver: Received, calls: int) -> No
     assert receiver.total("gen_ai.usage.cost") == pytest.approx(float(fake.charged_usd))
 
 
-def test_a_bare_fork(fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+def test_a_bare_fork(fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]) -> None:
     """A child forked after calls starts its own count, and the parent goes on with its own."""
     code = """
 ask()
@@ -52,11 +33,11 @@ ask()
 if child:
     os.waitpid(child, 0)
 """
-    run("-c", CALL + code, env=env)
+    run("-c", CALL + code, env=switched_on)
     _assert_true_sum(fake, receiver, 3)
 
 
-def test_a_child_exports_while_it_runs(fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+def test_a_child_exports_while_it_runs(fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]) -> None:
     """A forked child's exporter threads are its own: it exports before it ends, and ends without exit functions."""
     code = """
 import or_instrument
@@ -67,14 +48,14 @@ if not child:
     os._exit(0 if or_instrument.flush() else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-    run("-c", CALL + code, env=env)
+    run("-c", CALL + code, env=switched_on)
     _assert_true_sum(fake, receiver, 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(("method", "count"), [("fork", 4), ("spawn", 2)])
 def test_multiprocessing(
-    method: str, count: int, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+    method: str, count: int, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]
 ) -> None:
     """Worker processes and their parent: every call arrives, once."""
     (tmp_path / "app.py").write_text(
@@ -92,11 +73,11 @@ if __name__ == "__main__":
     ask()
 """
     )
-    run("app.py", env=env, cwd=tmp_path)
+    run("app.py", env=switched_on, cwd=tmp_path)
     _assert_true_sum(fake, receiver, count + 2)
 
 
-def test_fork_while_others_call(fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+def test_fork_while_others_call(fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]) -> None:
     """Children forked in the midst of other threads' calls make their own calls, and none locks up."""
     # A first call before: Python itself locks up where it is forked while a thread imports modules.
     code = """
@@ -114,7 +95,7 @@ for _ in range(3):
 for thread in threads: thread.join()
 for child in children: assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-    run("-W", "ignore::DeprecationWarning", "-c", CALL + code, env=env)
+    run("-W", "ignore::DeprecationWarning", "-c", CALL + code, env=switched_on)
     _assert_true_sum(fake, receiver, 19)
 
 
@@ -135,7 +116,7 @@ def app(environ, start_response):
 
 @pytest.mark.parametrize("options", [(), ("--preload", "early")])
 def test_gunicorn(
-    options: tuple[str, ...], tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+    options: tuple[str, ...], tmp_path: Path, fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]
 ) -> None:
     """Four prefork workers, with preload and without, even with calls before the fork: SIGTERM loses nothing."""
     pytest.importorskip("gunicorn")
@@ -144,7 +125,7 @@ def test_gunicorn(
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     arguments = ("-m", "gunicorn", "-w", "4", "-b", address, *(o for o in options if o != "early"), "app:app")
-    with running(*arguments, env=env | ({"CALL_EARLY": "1"} if is_early else {}), cwd=tmp_path) as process:
+    with running(*arguments, env=switched_on | ({"CALL_EARLY": "1"} if is_early else {}), cwd=tmp_path) as process:
         until(lambda: _pid(address), "the server")
         workers = {_pid(address) for _ in range(7)}
         process.send_signal(signal.SIGTERM)
@@ -160,7 +141,7 @@ def _pid(address: str) -> bytes:
     return b""
 
 
-def test_celery(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+def test_celery(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, switched_on: dict[str, str]) -> None:
     """Celery's prefork pool on a file broker: a warm shutdown loses nothing."""
     pytest.importorskip("celery")
     (tmp_path / "tasks.py").write_text(
@@ -179,9 +160,9 @@ def ask_once():
     ask()
 """
     )
-    run("-c", "import tasks\nfor _ in range(6): tasks.ask_once.delay()", env=env, cwd=tmp_path)
+    run("-c", "import tasks\nfor _ in range(6): tasks.ask_once.delay()", env=switched_on, cwd=tmp_path)
     worker = ("-m", "celery", "-A", "tasks", "worker", "-c", "2", "--without-gossip", "--without-mingle")
-    with running(*worker, env=env, cwd=tmp_path) as process:
+    with running(*worker, env=switched_on, cwd=tmp_path) as process:
         until(lambda: len(fake.requests) == 6, "the sixth call")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
