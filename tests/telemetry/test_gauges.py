@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -30,7 +31,9 @@ from or_instrument import (
     uninstrument,
 )
 from or_instrument._money import account_requests as _requests
+from or_instrument._money.entry import utc
 from or_instrument._money.prune import prune
+from or_instrument._money.readings import Reading
 from or_instrument._money.schema import open_ledger
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.account import read_key
@@ -176,48 +179,74 @@ def book(path: Path, *calls: Any) -> None:
     fill(path, calls, api_key_hash=KEY_HASH)
 
 
+def read(usage: Decimal) -> Reading:
+    """Return a reading that is taken now."""
+    return Reading(utc(time.time_ns()), usage)
+
+
 def test_what_no_call_explains_is_shown(tmp_path: Path) -> None:
     """Since the ledger's first reading: growth less the cost of the key's calls, also those looked up later; signed."""
     path, soon = tmp_path / "costs.db", "2100-01-01T00:00"
     book(path, call(1, 7.0, host="h"))
     account = Unattributed(str(path), "h", KEY_HASH)
-    assert account.refresh(Decimal(10)) == 0
+    assert account.refresh(read(Decimal(10))) == 0
     book(path, call(2, 0.25, soon, host="h"), call(3, None, soon, host="h", id="gen-3"))
-    assert account.refresh(Decimal("10.75")) == Decimal("0.5")
+    assert account.refresh(read(Decimal("10.75"))) == Decimal("0.5")
     book(path, call(3, 0.125, soon, host="h", id="gen-3"))
-    assert account.refresh(Decimal("10.75")) == Decimal("0.375")
+    assert account.refresh(read(Decimal("10.75"))) == Decimal("0.375")
     book(path, call(4, 1.0, soon, host="h"), call(5, 50.0, soon, host="elsewhere"))
-    assert account.refresh(Decimal("10.75")) == Decimal("-0.625")
+    assert account.refresh(read(Decimal("10.75"))) == Decimal("-0.625")
     later = Unattributed(str(path), "h", KEY_HASH)
-    assert later.refresh(Decimal("10.75")) == Decimal("-0.625")
-    assert Unattributed(str(path), "h", "another key").refresh(Decimal(3)) == 0
+    assert later.refresh(read(Decimal("10.75"))) == Decimal("-0.625")
+    assert Unattributed(str(path), "h", "another key").refresh(read(Decimal(3))) == 0
 
 
 def test_rows_that_were_removed_stay_explained(tmp_path: Path) -> None:
     """Also where all are, after which their numbers begin again."""
     path, soon = tmp_path / "costs.db", "2100-01-01T00:00"
     account = Unattributed(str(path), "h", KEY_HASH)
-    account.refresh(Decimal(0))
+    account.refresh(read(Decimal(0)))
     book(path, call(1, 0.5, soon, host="h"), call(2, 0.5, soon, host="h"))
-    assert account.refresh(Decimal(1)) == 0
+    assert account.refresh(read(Decimal(1))) == 0
     with closing(open_ledger(path)) as ledger:
         assert prune(ledger, "2100-01-02") == 2
     book(path, call(3, 0.25, soon, host="h"))
-    assert account.refresh(Decimal("1.25")) == 0
-    assert Unattributed(str(path), "h", KEY_HASH).refresh(Decimal("1.25")) == 0
+    assert account.refresh(read(Decimal("1.25"))) == 0
+    assert Unattributed(str(path), "h", KEY_HASH).refresh(read(Decimal("1.25"))) == 0
 
 
 def test_a_call_under_way_at_the_first_reading_explains_growth(tmp_path: Path) -> None:
     """It is charged when it ends; one that had ended before is none of the growth."""
     path = tmp_path / "costs.db"
     account = Unattributed(str(path), "h", KEY_HASH)
-    assert account.refresh(Decimal(10)) == 0
+    assert account.refresh(read(Decimal(10))) == 0
     book(
         path,
         call(1, 0.5, "2000-01-01T00:00", host="h")._replace(duration_s=4e9),
         call(2, 7.0, "2000-01-01T00:00", host="h"),
     )
-    assert account.refresh(Decimal("10.5")) == 0
+    assert account.refresh(read(Decimal("10.5"))) == 0
+
+
+def test_a_call_that_ends_while_the_ledger_is_opened_explains_growth(
+    client: openai.OpenAI, meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reading is of the moment of the service's answer, however long the ledger takes to be opened."""
+    calls: list[Any] = []
+
+    def open_late(*args: Any, **kwargs: Any) -> Any:
+        if not calls:
+            calls.append(client.chat.completions.create(model="a/model", messages=[]))
+        return open_ledger(*args, **kwargs)
+
+    monkeypatch.setattr("or_instrument._money.unattributed.open_ledger", open_late)
+    instrument(hosts=["127.0.0.1"], ledger=tmp_path / "costs.db")
+    with observe_account(client, meter_provider=meter.provider) as gauges:
+        gauges.refresh()
+        flush()
+        gauges.refresh()
+        assert len(calls) == 1
+        assert meter.values()["unattributed"] == 0
 
 
 def test_a_ledger_shows_what_another_client_spends(

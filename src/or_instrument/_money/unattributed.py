@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from or_instrument._amounts import add
 from or_instrument._calls.worker import new_lock
 from or_instrument._money import own_side
-from or_instrument._money.entry import utc
 from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.readings import Reading, note_reading, readings_of
@@ -40,21 +39,21 @@ class Unattributed:
         self._last_row = 0
         self._pending: list[int] = []
 
-    def refresh(self, usage: Decimal) -> Decimal:
+    def refresh(self, now: Reading) -> Decimal:
         """Take a reading of the key; return USD since the ledger's first one. Negative where the reading is late.
 
         Raises what `open_ledger` raises.
         """
         with self._reading, closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
             if not self._readings(ledger):
-                note_reading([ledger], self._host, self._key, Reading(utc(time.time_ns()), usage))
+                note_reading([ledger], self._host, self._key, now)
             # One snapshot: rows that are removed meanwhile are both in it and not yet carried forward, or neither.
             ledger.execute("BEGIN")
             first = self._begin_anew_where_pruned(ledger)
             self._add_known(ledger)
             self._add_new(ledger, first.at)
             explained = add(add(first.usage, first.pruned), self._cost)
-            return add(usage, explained.copy_negate())
+            return add(now.usage, explained.copy_negate())
 
     def _readings(self, ledger: sqlite3.Connection) -> list[Reading]:
         return readings_of([ledger], self._host, self._key)

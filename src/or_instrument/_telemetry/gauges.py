@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
-from time import monotonic
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,9 @@ from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY
 from or_instrument._money.account_requests import ask, check_client
+from or_instrument._money.entry import utc
 from or_instrument._money.open_ledgers import ledger_path
+from or_instrument._money.readings import Reading
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.account_records import KeyStatus
 from or_instrument._openrouter.hosts import account_host
@@ -176,12 +178,13 @@ class AccountGauges:
 
 
 def _unattributed(client: Any, made: PerProcess[dict[str, Unattributed]], status: KeyStatus) -> Decimal | None:
+    # Before anything else: what a call is charged while the ledger is opened is growth since this reading.
+    read_at = utc(time_ns())
     path, key, books = ledger_path(), client.api_key, made()
     if path is None or not isinstance(key, str) or not key or status.usage is None:
         return None
-    if path not in books:
-        books[path] = Unattributed(path, account_host(client.base_url.host), sha256(key.encode()).hexdigest())
-    return books[path].refresh(status.usage)
+    known = Unattributed(path, account_host(client.base_url.host), sha256(key.encode()).hexdigest())
+    return books.setdefault(path, known).refresh(Reading(read_at, status.usage))
 
 
 def _read(client: Any) -> KeyStatus:
