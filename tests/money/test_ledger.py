@@ -31,6 +31,7 @@ from or_instrument import Call, Content, Failure, Reply, Request, Usage
 from or_instrument._money import books, open_ledgers, own_side, schema
 from or_instrument._money import ledger as _ledger
 from or_instrument._money.entry import COLUMNS, Entry, amount, encoded, entry_of, utc
+from or_instrument._money.journal import Journal
 from or_instrument._money.ledger import Ledger
 from or_instrument._money.schema import NotALedgerError, open_ledger
 from or_instrument._openrouter.headers import api_key
@@ -418,6 +419,28 @@ def test_a_removed_file_is_made_anew(path: Path, ledger: Ledger) -> None:
     assert [row["call"] for row in rows(path)] == [2]
 
 
+def test_a_file_that_is_moved_takes_all_its_rows_along(path: Path) -> None:
+    """Also those of another process that has it open; what comes then is in the new file, whoever writes first."""
+    elsewhere = path.with_name("moved.db")
+    with closing(Journal(str(path))) as one, closing(Journal(str(path))) as another:
+        one.write([entry_of(call(1), 1)])
+        another.write([entry_of(call(1), 2)])
+        path.rename(elsewhere)
+        one.write([entry_of(call(2), 1)])
+        another.write([entry_of(call(2), 2)])
+        assert [(row["process"], row["call"]) for row in rows(elsewhere)] == [(1, 1), (2, 1)]
+        assert [(row["process"], row["call"]) for row in rows(path)] == [(1, 2), (2, 2)]
+
+
+def test_a_file_that_is_moved_before_the_end_takes_its_rows_along(path: Path, ledger: Ledger) -> None:
+    """Though nothing is written after that."""
+    ledger(call(1))
+    assert ledger.flush()
+    path.rename(path.with_name("moved.db"))
+    ledger.close()
+    assert len(rows(path.with_name("moved.db"))) == 1
+
+
 def test_calls_beyond_the_queue_are_counted(
     path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -669,6 +692,25 @@ sys.exit(0 if flush_ledgers(60) else 1)
 """
 
 
+DAEMON = f"""{PROGRAM}
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from or_instrument._money.open_ledgers import close_ledgers
+
+ledger(call(1))
+assert flush_ledgers()
+has_ended, end = os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    ledger(call(1))
+    assert flush_ledgers()
+    os.read(has_ended, 1)
+    ledger(call(2))
+    assert flush_ledgers()
+    os.kill(os.getpid(), 9)
+close_ledgers()
+"""
+
 PATIENCE_S = 90
 
 
@@ -729,6 +771,14 @@ def test_forked_children_write_rows_of_their_own(path: Path) -> None:
     assert len({row["process"] for row in told}) == 13
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_what_a_child_has_confirmed_outlives_its_parent(path: Path) -> None:
+    """The parent's end, and a reader's, throw away no log that a child which was forked off still writes."""
+    with run(DAEMON, path) as process:
+        ended(process)
+    assert len(rows(path)) == 3
+
+
 def test_a_caller_does_not_wait_for_a_locked_file(path: Path, ledger: Ledger) -> None:
     """Nor does a thread beside it: the writer is never inside SQLite for longer than a try."""
     ledger(call(0))
@@ -780,10 +830,11 @@ ask()
 def test_the_end_of_a_process_loses_nothing(
     end: str, count: int, path: Path, fake: FakeOpenRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own end, SIGTERM, and that of a forked child, which runs no exit functions."""
+    """Its own end, SIGTERM, and that of a forked child, which runs no exit functions. All is in the one file then."""
     monkeypatch.setenv("FAKE_URL", fake.base_url)
     with run(ENDING + ENDS[end], path) as process:
         ended(process, -signal.SIGTERM if end == "sigterm" else 0)
+    assert list(path.parent.iterdir()) == [path]
     assert len(rows(path)) == count
 
 

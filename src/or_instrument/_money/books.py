@@ -65,6 +65,10 @@ class Books:
         self.lost.clear()
         return dropped
 
+    def close(self) -> None:
+        """Close the file; the next batch opens it again."""
+        self._journal.close()
+
     def _write_batch(self) -> None:
         try:
             self._journal.write(self._batch)

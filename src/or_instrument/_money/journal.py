@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from or_instrument._money.entry import COLUMNS, Entry, encoded
@@ -42,15 +43,29 @@ class Journal:
         self._execute(_NOTE_LOST, (process, day, calls))
 
     def close(self) -> None:
-        """Close the connection; the next statement opens one anew."""
+        """Close the connection; the next statement opens one anew. The last one leaves all rows in the file."""
         if self._connection is not None:
+            with suppress(OSError, sqlite3.Error):
+                self._settle_elsewhere(self._connection)
             _open.discard(self._connection)
             self._connection.close()
             self._connection = None
 
+    def _settle_elsewhere(self, connection: sqlite3.Connection) -> bool:
+        """Where somebody has moved or removed the file, have all rows in it; return whether that is so.
+
+        SQLite does not at the end: the newest rows would stay in the log that bears the former name.
+        """
+        if self._inode == _inode(self._path):
+            return False
+        _, logged, settled = connection.execute("PRAGMA wal_checkpoint").fetchone()
+        if settled < logged:
+            raise sqlite3.OperationalError("the log of a file that was moved is locked by a reader")
+        return True
+
     def _execute(self, statement: str, parameters: Sequence[object]) -> None:
-        if self._connection is not None and self._inode != _inode(self._path):
-            # Somebody has moved or removed the file, and what was written now would be lost.
+        if self._connection is not None and self._settle_elsewhere(self._connection):
+            # What was written there now would be lost.
             self.close()
         if self._connection is None:
             self._connection = open_ledger(self._path, make=True, timeout_s=0)

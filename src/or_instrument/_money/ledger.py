@@ -25,7 +25,7 @@ _GATHER_S: Final = 0.03
 _LONGEST_PAUSE_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 _FLUSH_S: Final = 5.0
-_FORK_WAIT_S: Final = 1.0
+_STATEMENT_S: Final = 1.0
 
 
 class Ledger:
@@ -88,6 +88,15 @@ class Ledger:
                 _log.warning("%d calls that waited for the ledger %s, no longer in use, are lost.", dropped, self._path)
         return False
 
+    def close(self) -> None:
+        """Leave all rows in the one file, where no other process has it open. What comes later opens it again."""
+        books = self._books.made
+        if books is not None and books.writing.acquire(timeout=_STATEMENT_S):
+            try:
+                books.close()
+            finally:
+                books.writing.release()
+
     def _is_broken(self) -> bool:
         books = self._books.made
         return books is not None and books.is_broken
@@ -102,9 +111,15 @@ class Ledger:
             books.writing.release()
 
     def hold(self) -> None:
-        """Let no statement run while a fork is made: the child would wait for SQLite's own locks for ever."""
+        """Let no statement run and no file be open while a fork is made.
+
+        The child would wait for SQLite's own locks for ever, and take those on the file for its own, which are its
+        parent's: others would then throw away the log that it writes.
+        """
         books = self._books.made
-        self._held = books if books is not None and books.writing.acquire(timeout=_FORK_WAIT_S) else None
+        self._held = books if books is not None and books.writing.acquire(timeout=_STATEMENT_S) else None
+        if self._held is not None:
+            self._held.close()
 
     def let_go(self) -> None:
         """Let statements run again."""

@@ -48,6 +48,13 @@ def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
     return all(written)
 
 
+def close_ledgers(timeout_s: float = _FLUSH_S) -> None:
+    """Flush all ledgers, and leave each as one file that can be moved and copied."""
+    flush_ledgers(timeout_s)
+    for ledger in list(_ledgers.values()):
+        ledger.close()
+
+
 def _hold_all() -> None:
     for ledger in list(_ledgers.values()):
         ledger.hold()

@@ -130,6 +130,9 @@ def _check_there(path: Path, make: bool) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # What is beside a new file is of one that was moved or removed, which processes may still have open.
+        for end in ("-wal", "-shm"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path, make: bool) -> None:

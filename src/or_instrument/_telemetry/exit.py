@@ -22,7 +22,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
 from or_instrument._calls.worker import Once, Worker, is_exiting
 from or_instrument._money.lookup_queue import LOOKUPS
-from or_instrument._money.open_ledgers import flush_ledgers
+from or_instrument._money.open_ledgers import close_ledgers
 from or_instrument._records import Call
 
 TIMEOUT_S: Final = 5.0
@@ -100,7 +100,7 @@ class Exit:
         exports = [
             partial(_force_flush, provider) for provider in providers.values() if hasattr(provider, "force_flush")
         ]
-        return [flush_ledgers, *exports]
+        return [close_ledgers, *exports]
 
     def _begin(self, flush: Callable[[float], object]) -> threading.Event:
         done = threading.Event()
