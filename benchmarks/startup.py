@@ -26,6 +26,8 @@ from _common import HERE, Row, child_environment, save, show
 BASE = "import opentelemetry.trace, opentelemetry.metrics, wrapt"
 OURS = "import or_instrument"
 SET_UP = "or_instrument.instrument()"
+CLIENT = "import openai"
+"""With the first client what sees calls is imported too."""
 SWITCH = "OR_INSTRUMENT_ENABLED"
 LIBRARIES = ("requests", "httpx", "httpx2", "aiohttp", "openai")
 """Whose import the hook waits for where it is switched on."""
@@ -62,14 +64,22 @@ def compared(commands: dict[str, Command], rounds: int) -> dict[str, float]:
 def import_rows(rounds: int) -> list[Row]:
     """Return the import over what it cannot do without, and that it does not bring openai."""
     environment = child_environment()
-    codes = {"base": BASE, "import": f"{BASE}; {OURS}", "set-up": f"{BASE}; {OURS}; {SET_UP}"}
+    codes = {
+        "base": BASE,
+        "import": f"{BASE}; {OURS}",
+        "set-up": f"{BASE}; {OURS}; {SET_UP}",
+        "client": f"{BASE}; {CLIENT}",
+        "both": f"{BASE}; {OURS}; {SET_UP}; {CLIENT}",
+    }
     taken = compared({name: ([sys.executable, "-c", code], environment) for name, code in codes.items()}, rounds)
     imported, set_up = ((taken[name] - taken["base"]) * 1e3 for name in ("import", "set-up"))
+    with_client = (taken["both"] - taken["client"]) * 1e3
     probe = [sys.executable, "-c", f"{OURS}, sys; sys.exit('openai' in sys.modules)"]
     without = subprocess.run(probe, env=environment, check=False).returncode == 0
     return [
         Row(OURS, "over opentelemetry and wrapt", imported, "ms", None, "<= 20 ms", imported <= 20),
         Row(SET_UP, "with the import, over the same", set_up, "ms", None, "<= 30 ms", set_up <= 30),
+        Row(SET_UP, f"with the import, and {CLIENT} after it", with_client, "ms"),
         Row(OURS, "imports openai", float(not without), "", None, "no", without),
     ]
 

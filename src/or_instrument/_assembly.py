@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from or_instrument._calls.observer import Observer
-from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.registry import Seams
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
-from or_instrument._money.estimate import estimator
 from or_instrument._money.open_ledgers import ledger_at
-from or_instrument._money.sessions import Sessions
-from or_instrument._openrouter.hosts import Hosts
 from or_instrument._options import OPTIONS
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
 from or_instrument._telemetry import names
-from or_instrument._telemetry.backends import together
-from or_instrument._telemetry.content import Events, SpanContent, open_events
 from or_instrument._telemetry.enrich import Enricher, is_unwanted
 from or_instrument._telemetry.exit import EXIT
 from or_instrument._telemetry.metrics import Metrics
@@ -38,8 +31,11 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
 
     from or_instrument._calls.observer import BeginCapture, Recovery
+    from or_instrument._clients.base import Seam
     from or_instrument._content.text import Redact
+    from or_instrument._money.ledger import Ledger
     from or_instrument._telemetry.backends import Backend
+    from or_instrument._telemetry.content import Events
     from or_instrument._telemetry.exporters import Exporters
 
 _log = logging.getLogger("or_instrument")
@@ -71,31 +67,47 @@ class Assembly:
         ledger = None if settings.ledger is None else ledger_at(settings.ledger)
         if ours or ledger:
             ours.append(EXIT.note)
-        self.patch = Seams(
-            Observer(
-                Hosts(settings.hosts),
-                (*ours, *wanted.sinks),
-                open_span=self.providers.prepared(spans.open if spans else None),
-                is_suppressed=is_unwanted,
-                capture=_capture(settings, wanted.redact),
-                look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
-                amend=_amend(settings, estimate),
-                recovery=_recovery(settings),
-                keyed=None if ledger is None else ledger.keyed,
-            ),
-            Additions(
-                inject_usage=settings.inject_usage,
-                propagate=settings.broadcast == "propagate",
-                router_metadata=settings.router_metadata,
-            ),
-            settings.clients,
+        self.patch = Seams(partial(self._seams, spans, (*ours, *wanted.sinks), ledger, estimate))
+
+    def _seams(
+        self,
+        spans: Enricher | None,
+        sinks: Sequence[Sink],
+        ledger: Ledger | None,
+        estimate: Callable[[Call], Call] | None,
+    ) -> Mapping[str, Seam]:
+        # All that sees a call comes with them, which takes as long to import as the rest.
+        from or_instrument._calls.observer import Observer  # noqa: PLC0415 - see above
+        from or_instrument._clients.openai_body import Additions  # noqa: PLC0415
+        from or_instrument._clients.seams import seams_of  # noqa: PLC0415
+        from or_instrument._openrouter.hosts import Hosts  # noqa: PLC0415
+
+        settings = self.wanted.settings
+        observer = Observer(
+            Hosts(settings.hosts),
+            sinks,
+            open_span=self.providers.prepared(spans.open if spans else None),
+            is_suppressed=is_unwanted,
+            capture=_capture(settings, self.wanted.redact),
+            look_inside=spans.look_inside if spans and settings.spans == "enrich" else None,
+            amend=_amend(settings, estimate),
+            recovery=_recovery(settings),
+            keyed=None if ledger is None else ledger.keyed,
         )
+        additions = Additions(
+            inject_usage=settings.inject_usage,
+            propagate=settings.broadcast == "propagate",
+            router_metadata=settings.router_metadata,
+        )
+        return seams_of(observer, additions, settings.clients)
 
     def _telemetry(self, spans: Enricher | None) -> list[Sink]:
         """Return what writes calls into OpenTelemetry; a span takes its content before it ends."""
         settings = self.wanted.settings
         ours: list[Sink] = [self.events] if self.events else []
         if spans and settings.content in ("span_only", "span_and_event"):
+            from or_instrument._telemetry.content import SpanContent  # noqa: PLC0415 - see `_capture`
+
             ours.append(SpanContent(only_theirs=settings.spans == "enrich", backend=_backend(settings)))
         if spans:
             ours.append(spans)
@@ -139,6 +151,8 @@ def load_exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
 
 
 def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
+    from or_instrument._money.estimate import estimator  # noqa: PLC0415 - see `load_exporters`
+
     try:
         return estimator()
     except MissingExtra as exc:
@@ -163,6 +177,8 @@ def checked_ledger(path: str | None, *, is_asked: bool) -> str | None:
 
 
 def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call]:
+    from or_instrument._money.sessions import Sessions  # noqa: PLC0415 - only seams need it
+
     steps: list[Callable[[Call], Call]] = [Sessions().judge]
     if settings.lookup == "missing":
         from or_instrument._money.lookup import mark_pending  # noqa: PLC0415 - see `_recovery`
@@ -209,12 +225,18 @@ def _spans(settings: Settings, providers: Providers) -> Enricher | None:
 
 
 def _backend(settings: Settings) -> Backend | None:
-    return together(settings.backend) if settings.backend else None
+    if not settings.backend:
+        return None
+    from or_instrument._telemetry.backends import together  # noqa: PLC0415 - few ask for one
+
+    return together(settings.backend)
 
 
 def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:
     if settings.content not in ("event_only", "span_and_event") or _sdk_disabled():
         return None
+    from or_instrument._telemetry.content import open_events  # noqa: PLC0415 - see `_capture`
+
     spend_names = (names.SPEND, names.SPEND_ALIAS, *settings.cost_aliases)
     return open_events(_SCOPE, __version__, logger_provider, spend_names)
 

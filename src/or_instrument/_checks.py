@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from or_instrument._content.text import Redact
 from or_instrument._errors import ConfigError
 from or_instrument._records import Sink
+
+if TYPE_CHECKING:
+    from or_instrument._content.text import Redact
 
 
 def checked_sinks(sinks: object) -> tuple[Sink, ...]:

@@ -13,7 +13,6 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
-from or_instrument._content.text import Redact
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import flush_ledgers, leave_ledger
 from or_instrument._options import ENABLED, OPTIONS
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace as otel_trace
     from opentelemetry._logs import LoggerProvider
 
+    from or_instrument._content.text import Redact
     from or_instrument._options import BroadcastWord, ContentWord, ExporterWord, LookupWord, SpansWord
 
 _log = logging.getLogger("or_instrument")

@@ -132,7 +132,7 @@ def test_a_hook_that_comes_after_the_end_patches_nothing() -> None:
     patch = _patch.OpenAIPatch(SimpleNamespace(open=None), None)  # type: ignore[arg-type]
     patch.remove()
 
-    patch._wrap(openai)
+    patch.wrap(openai)
 
     assert "request" not in vars(openai.OpenAI)
 
@@ -140,7 +140,7 @@ def test_a_hook_that_comes_after_the_end_patches_nothing() -> None:
 def test_a_wrapper_that_others_have_taken_off_is_gone() -> None:
     """Taking off a wrapper that somebody else has replaced leaves theirs."""
     patch = _patch.OpenAIPatch(SimpleNamespace(open=None), None)  # type: ignore[arg-type]
-    patch._wrap(openai)
+    patch.wrap(openai)
     theirs = openai.OpenAI.request = lambda *_args, **_options: None  # type: ignore[method-assign,assignment]
     try:
         patch.remove()

@@ -231,7 +231,7 @@ def test_a_library_that_comes_after_the_end_stays_as_it_is(seam: Any) -> None:
     """Where it is imported after `uninstrument()`, nothing is wrapped."""
     patch = seam(SimpleNamespace(hosts=SimpleNamespace(search=None)), lambda: False)
     patch.remove()
-    patch._wrap(SimpleNamespace())
+    patch.wrap(SimpleNamespace())
     assert not patch.lost()
 
 

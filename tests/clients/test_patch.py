@@ -309,7 +309,7 @@ def test_ours_is_spliced_out_from_under_theirs(calls: list[Any], client: openai.
 def test_a_wrapper_under_theirs_is_not_lost(kind: str, calls: list[Any]) -> None:
     """Another wrapper over ours calls it; only where the SDK's own method is back, ours is lost."""
     patch = OpenAIPatch(SimpleNamespace(search=None), None)  # type: ignore[arg-type]
-    patch._wrap(openai)
+    patch.wrap(openai)
     theirs = Theirs(kind)
     theirs.put_on()
     assert not patch.lost()

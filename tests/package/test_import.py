@@ -43,6 +43,14 @@ def test_switching_on_imports_no_openai() -> None:
     assert run.stdout.strip() == "False"
 
 
+def test_what_sees_calls_is_imported_with_the_first_client() -> None:
+    """A process that is switched on and imports none of the clients need not wait for it."""
+    seen = "[name for name in sys.modules if name.startswith('or_instrument._clients.openai')]"
+    code = f"import sys, or_instrument; or_instrument.instrument(); print({seen}); import httpx; print(bool({seen}))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["[]", "True"]
+
+
 @pytest.mark.parametrize("file", FAKE, ids=lambda file: file.stem)
 def test_the_fake_stands_alone(file: Path) -> None:
     """It imports its own parts and the standard library, nothing else of ours."""

@@ -19,11 +19,9 @@ from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import AiohttpAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
-from or_instrument._clients.patch import post_import
 from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
-LIBRARIES: Final = ("aiohttp",)
 _HOOKED: Final = ("close", "release")
 
 
@@ -32,13 +30,8 @@ class AiohttpPatch(SendSeam):
 
     client = "aiohttp"
 
-    def install(self) -> None:
-        """Wrap `ClientSession` now if aiohttp is imported, otherwise when it is; does not import it."""
-        post_import(self._wrap, "aiohttp.client")
-
-    def _wrap(self, client: ModuleType) -> None:
-        if self._observer is not None:
-            self._wrappers.put_on(client.ClientSession, "_request", self._asend)
+    def _wrap(self, library: ModuleType) -> None:
+        self._wrappers.put_on(library.ClientSession, "_request", self._asend)
 
     def _text(self, session: Any, args: Args, kwargs: Kwargs) -> str:
         url = args[1] if len(args) > 1 else kwargs["str_or_url"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.patch import Wrappers
 
@@ -13,9 +15,10 @@ class Seam:
         self._observer: Observer | None = observer
         self._wrappers = Wrappers()
 
-    def install(self) -> None:
-        """Put them on now if the library is imported, otherwise when it is; imports nothing."""
-        raise NotImplementedError
+    def wrap(self, library: ModuleType) -> None:
+        """Put them on a library that has been imported, unless all is taken off by now."""
+        if self._observer is not None:
+            self._wrap(library)
 
     def remove(self) -> None:
         """Take them off."""
@@ -29,3 +32,6 @@ class Seam:
     def mend(self) -> None:
         """Put those wrappers on again."""
         self._wrappers.mend()
+
+    def _wrap(self, library: ModuleType) -> None:
+        raise NotImplementedError

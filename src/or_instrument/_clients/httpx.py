@@ -15,8 +15,7 @@ from or_instrument._calls.shield import report
 from or_instrument._clients.asking import HTTPXAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
-from or_instrument._clients.httpx_auth import LIBRARIES, watched
-from or_instrument._clients.patch import post_import
+from or_instrument._clients.httpx_auth import watched
 from or_instrument._clients.sent import Sent, sent_by
 
 _NOTHING: Final[Kwargs] = {}
@@ -27,14 +26,7 @@ class HTTPXPatch(SendSeam):
 
     client = "httpx"
 
-    def install(self) -> None:
-        """Wrap the clients of each library now if it is imported, otherwise when it is; imports neither."""
-        for library in LIBRARIES:
-            post_import(self._wrap, library)
-
     def _wrap(self, library: ModuleType) -> None:
-        if self._observer is None:
-            return
         self._wrappers.put_on(library.Client, "send", self._send)
         self._wrappers.put_on(library.AsyncClient, "send", self._asend)
 

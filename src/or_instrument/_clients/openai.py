@@ -20,7 +20,6 @@ from or_instrument._clients.base import Seam
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
 from or_instrument._clients.own_context import in_own_context
-from or_instrument._clients.patch import post_import
 from or_instrument._clients.target import target_of
 from or_instrument._clients.under_way import INNERMOST, SDKCall, current_task
 from or_instrument._errors import BudgetExceeded
@@ -29,7 +28,6 @@ from or_instrument._openrouter.request import session_in, with_session
 
 _log = logging.getLogger("or_instrument")
 _CLIENT_MODULE: Final = "openai._client"
-_LAST_MODULE: Final = "openai._module_client"
 _OLDEST, _NEWEST_MAJOR = (1, 40), 3
 _METHODS: Final = ("request", "_process_response")
 
@@ -47,17 +45,11 @@ class OpenAIPatch(Seam):
         self._additions = additions
         self._is_tapped = False
 
-    def install(self) -> None:
-        """Wrap the SDK's clients now if it is imported, otherwise when it is; imports nothing itself."""
-        post_import(self._wrap, _CLIENT_MODULE, last=_LAST_MODULE)
-
     def misses_calls(self) -> bool:
         """Return whether the SDK is imported and its calls are not seen: not supported, or our wrappers taken off."""
         return _CLIENT_MODULE in sys.modules and (not self._wrappers.are_on or bool(self.lost()))
 
-    def _wrap(self, _module: ModuleType) -> None:
-        if self._observer is None:
-            return
+    def _wrap(self, library: ModuleType) -> None:  # noqa: ARG002 - what is half imported hands over its last module
         client = sys.modules[_CLIENT_MODULE]
         problem = _unsupported(client)
         if problem:

@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from or_instrument._calls.observer import Observer
-from or_instrument._clients.aiohttp import AiohttpPatch
-from or_instrument._clients.base import Seam
-from or_instrument._clients.http_base import SendSeam
-from or_instrument._clients.httpx import HTTPXPatch
-from or_instrument._clients.openai import OpenAIPatch
-from or_instrument._clients.openai_body import Additions
-from or_instrument._clients.requests import RequestsPatch
+from or_instrument._calls.shield import report
+from or_instrument._clients.patch import post_import
+
+if TYPE_CHECKING:
+    from or_instrument._clients.base import Seam
+
+
+class Library(NamedTuple):
+    """A library whose import a seam waits for."""
+
+    client: str
+    """The word of the option `clients`."""
+    module: str
+    """The one that is wrapped."""
+    last: str | None = None
+    """The one that is waited for while the library is half imported."""
+
 
 OPENAI: Final = "openai"
-_BELOW: Final[Sequence[type[SendSeam]]] = (HTTPXPatch, RequestsPatch, AiohttpPatch)
-CLIENTS: Final = (OPENAI, *(patch.client for patch in _BELOW))
+_LIBRARIES: Final = (
+    Library(OPENAI, "openai._client", "openai._module_client"),
+    Library("httpx", "httpx"),
+    Library("httpx", "httpx2"),
+    Library("requests", "requests.sessions"),
+    Library("aiohttp", "aiohttp.client"),
+)
+CLIENTS: Final = tuple(dict.fromkeys(library.client for library in _LIBRARIES))
 """The words of the option `clients`."""
 
 
 class Seams:
-    """The patches of one `instrument()`."""
+    """The seams of one `instrument()`, by their words.
 
-    def __init__(self, observer: Observer, additions: Additions, clients: Collection[str]) -> None:
-        # What the SDK sends is its own seam's, or nobody's: the seams below must know of it in any case.
-        sdk = OpenAIPatch(observer, additions, records=OPENAI in clients)
-        below = [patch(observer, sdk.misses_calls) for patch in _BELOW if patch.client in clients]
-        self._patches: list[Seam] = [sdk, *below]
+    They are made when the first of the libraries is imported: a process that imports none need not wait for them.
+    """
+
+    def __init__(self, make: Callable[[], Mapping[str, Seam]]) -> None:
+        self._make = make
+        self._made: list[Mapping[str, Seam]] = []
+        """The first of them is in use."""
+        self._is_removed = False
 
     def install(self) -> None:
-        """Put them on, each now if its library is imported, otherwise when it is."""
-        for patch in self._patches:
-            patch.install()
+        """Put them on, each now if its library is imported, otherwise when it is; imports none of them."""
+        for client, module, last in _LIBRARIES:
+            post_import(partial(self._wrap, client), module, last=last)
 
     def remove(self) -> None:
         """Take them off, the last first."""
-        for patch in reversed(self._patches):
-            patch.remove()
+        self._is_removed = True
+        for seam in reversed(self._seams):
+            seam.remove()
 
     def lost(self) -> list[str]:
         """Return the methods that another library has taken our wrappers off, as `Owner.method`."""
-        return [method for patch in self._patches for method in patch.lost()]
+        return [method for seam in self._seams for method in seam.lost()]
 
     def mend(self) -> None:
         """Put those wrappers on again."""
-        for patch in self._patches:
-            patch.mend()
+        for seam in self._seams:
+            seam.mend()
+
+    @property
+    def _seams(self) -> list[Seam]:
+        return [seam for seams in self._made[:1] for seam in seams.values()]
+
+    def _wrap(self, client: str, library: ModuleType) -> None:
+        if self._is_removed:
+            return
+        try:
+            if not self._made:
+                # Of two threads that import at once both may make them, and those of the first are taken.
+                self._made.append(self._make())
+            if client in self._made[0]:
+                self._made[0][client].wrap(library)
+        except Exception as exc:  # noqa: BLE001 - the shield: the import goes on
+            report(f"patching {library.__name__}", exc)

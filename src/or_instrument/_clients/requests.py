@@ -15,11 +15,9 @@ from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import RequestsAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
-from or_instrument._clients.patch import post_import
 from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
-LIBRARIES: Final = ("requests",)
 _HOOKED: Final = ("stream", "read_chunked", "read", "read1", "close")
 
 
@@ -28,13 +26,8 @@ class RequestsPatch(SendSeam):
 
     client = "requests"
 
-    def install(self) -> None:
-        """Wrap `Session` now if requests is imported, otherwise when it is; does not import it."""
-        post_import(self._wrap, "requests.sessions")
-
-    def _wrap(self, sessions: ModuleType) -> None:
-        if self._observer is not None:
-            self._wrappers.put_on(sessions.Session, "send", self._send)
+    def _wrap(self, library: ModuleType) -> None:
+        self._wrappers.put_on(library.Session, "send", self._send)
 
     def _text(self, _session: Any, args: Args, kwargs: Kwargs) -> str:
         return _request(args, kwargs).url  # type: ignore[no-any-return]

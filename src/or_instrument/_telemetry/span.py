@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
@@ -17,11 +18,12 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from or_instrument._openrouter.broadcast import broadcast_span
 from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
 from or_instrument._routing_records import Routing
 from or_instrument._telemetry import names
-from or_instrument._telemetry.backends import Backend
+
+if TYPE_CHECKING:
+    from or_instrument._telemetry.backends import Backend
 
 
 class Spans:
@@ -67,6 +69,8 @@ class Spans:
 
     def _link(self, span: Span, call: Call) -> None:
         # To the span that OpenRouter's Broadcast exports of the same generation.
+        from or_instrument._openrouter.broadcast import broadcast_span  # noqa: PLC0415 - few ask for it
+
         generation_id = call.generation_id
         if generation_id is not None:
             theirs = broadcast_span(generation_id, call.request.trace_id)
