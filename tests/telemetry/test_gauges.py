@@ -53,11 +53,21 @@ class Meter:
         self._reader = InMemoryMetricReader()
         self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
 
+    def _metrics(self) -> list[Any]:
+        data: Any = self._reader.get_metrics_data()
+        return [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
+
     def values(self) -> dict[str, float]:
         """Return the value of every gauge now, by the last word of its name."""
-        data: Any = self._reader.get_metrics_data()
-        metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
-        return {metric.name.rpartition(".")[2]: point.value for metric in metrics for point in metric.data.data_points}
+        return {
+            metric.name.rpartition(".")[2]: point.value
+            for metric in self._metrics()
+            for point in metric.data.data_points
+        }
+
+    def keys(self, gauge: str) -> set[object]:
+        """Return of which keys a gauge tells, by their attribute."""
+        return {point.attributes["key"] for m in self._metrics() if m.name == gauge for point in m.data.data_points}
 
 
 @pytest.fixture
@@ -92,6 +102,20 @@ async def test_an_async_client_will_do(fake: OddAccount, aclient: openai.AsyncOp
     assert {request.headers["authorization"] for request in fake.lookups()} == {"Bearer sk-or-test"}
 
 
+def test_several_keys_are_shown_side_by_side(fake: OddAccount, client: openai.OpenAI, meter: Meter) -> None:
+    """Told apart by their attributes; one that is closed is shown no more, and may be observed anew."""
+    fake.key_limit_usd = 2.5
+    other = client.copy(api_key="sk-or-other")
+    with observe_account(client, meter_provider=meter.provider, attributes={"key": "a"}) as one:
+        one.refresh()
+        for _again in range(2):
+            with observe_account(other, meter_provider=meter.provider, attributes={"key": "b"}) as another:
+                another.refresh()
+                assert meter.keys("openrouter.account.limit") == {"a", "b"}
+                assert meter.keys("openrouter.account.age") == {"a", "b"}
+            assert meter.keys("openrouter.account.limit") == {"a"}
+
+
 def test_failed_read_keeps_the_last_value_and_its_age(meter: Meter) -> None:
     """When a read fails, the last values stay, and their age grows."""
     now = 100.0
@@ -104,7 +128,7 @@ def test_failed_read_keeps_the_last_value_and_its_age(meter: Meter) -> None:
         return answer  # type: ignore[no-any-return]
 
     gauges = AccountGauges(read, 3600, {"team": "a"}, clock=lambda: now)
-    gauges.show(meter.provider.get_meter("test"))
+    gauges.show(meter.provider)
     assert meter.values() == {}
     gauges.refresh()
     now = 130.0
@@ -310,6 +334,6 @@ def test_what_is_no_number_of_a_budget_is_not_shown(said: Any, meter: Meter) -> 
     """Overspent, what is left is negative; the rest stays."""
     budget = {"scope": "s", "limit_usd": said, "remaining_usd": -0.5, "resets_at": said}
     gauges = AccountGauges(lambda: status(budgets=[budget]), 60)
-    gauges.show(meter.provider.get_meter("test"))
+    gauges.show(meter.provider)
     gauges.refresh()
     assert budget_points(meter) == {("remaining", ("s",)): -0.5}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics as otel_metrics
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import Observation
 
 from or_instrument._calls.scope import plain_attributes
 from or_instrument._calls.shield import report
@@ -31,17 +31,11 @@ from or_instrument._records import NOTHING, AttributeValue
 from or_instrument._telemetry.budgets import GAUGES, Gauge, points
 from or_instrument._telemetry.names import ACCOUNT
 from or_instrument._telemetry.providers import check_provider
-from or_instrument._version import __version__
+from or_instrument._telemetry.shown_accounts import AGE, AMOUNTS, UNATTRIBUTED, Account, show
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-_FIELDS: Final = {
-    "limit": "What the key may spend.",
-    "limit_remaining": "What the key may still spend.",
-    "usage": "What was charged to the account through the key, ever.",
-    "byok_usage": "What providers billed to the user's own keys, ever.",
-}
 _TIMEOUT_S: Final = 10.0
 _SHORTEST_S: Final = 1.0
 
@@ -80,7 +74,7 @@ def observe_account(
     check_provider("meter_provider", meter_provider, "get_meter")
     compare = partial(_unattributed, client, PerProcess(dict[str, Unattributed]))
     gauges = AccountGauges(lambda: _read(client), every_s, attributes, unattributed=compare)
-    gauges.show(otel_metrics.get_meter("or_instrument", __version__, meter_provider))
+    gauges.show(meter_provider)
     gauges.start()
     return gauges
 
@@ -103,18 +97,19 @@ class AccountGauges:
         self._compare = unattributed
         self._last: tuple[KeyStatus, float] | None = None
         self._unattributed: Decimal | None = None
+        self._hide: Callable[[], None] = lambda: None
         self._is_started = False
         self._worker = Worker("or_instrument-account", self._work)
 
-    def show(self, meter: otel_metrics.Meter) -> None:
-        """Make the gauges."""
-        for name, description in _FIELDS.items():
-            meter.create_observable_gauge(f"{ACCOUNT}.{name}", [self._showing(name)], "USD", description)
-        for name, gauge in GAUGES.items():
-            meter.create_observable_gauge(name, [partial(self._show_budgets, gauge)], gauge.unit, gauge.description)
-        meter.create_observable_gauge(f"{ACCOUNT}.age", [self._age], "s", "The age of the other account gauges.")
-        description = "What the key was charged that no call in the ledger explains, since the ledger's first reading."
-        meter.create_observable_gauge(f"{ACCOUNT}.unattributed", [self._show_unattributed], "USD", description)
+    def show(self, provider: otel_metrics.MeterProvider | None = None) -> None:
+        """Show them by a provider's gauges, beside those of other keys."""
+        told: Account = {
+            **{f"{ACCOUNT}.{field}": partial(self._amount, field) for field in AMOUNTS},
+            **{name: partial(self._budgets, gauge) for name, gauge in GAUGES.items()},
+            AGE: self._age,
+            UNATTRIBUTED: self._unexplained,
+        }
+        self._hide = show(told, provider)
 
     def start(self) -> None:
         """Start the thread that reads; in a process that was forked off, it starts when the gauges are first shown."""
@@ -137,6 +132,7 @@ class AccountGauges:
     def close(self) -> None:
         """End the thread; the gauges show nothing more."""
         self._worker.stop()
+        self._hide()
 
     def __enter__(self) -> AccountGauges:
         """Return the gauges themselves."""
@@ -152,29 +148,24 @@ class AccountGauges:
         self.refresh()
         return self._every_s
 
-    def _showing(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def show(_options: CallbackOptions) -> Iterable[Observation]:
-            amount: Decimal | None = None if self._last is None else getattr(self._last[0], name)
-            return [] if amount is None else self._shown(float(amount))
+    def _amount(self, field: str) -> list[Observation]:
+        usd: Decimal | None = None if self._last is None else getattr(self._last[0], field)
+        return self._points(usd)
 
-        return show
+    def _unexplained(self) -> list[Observation]:
+        return self._points(self._unattributed)
 
-    def _show_budgets(self, gauge: Gauge, _options: CallbackOptions) -> Iterable[Observation]:
-        if self._last is None or self._worker.is_stopped:
-            return []
-        told = points(self._last[0], gauge)
+    def _points(self, value: Decimal | float | None) -> list[Observation]:
+        return [] if value is None else [Observation(float(value), self._attributes)]
+
+    def _budgets(self, gauge: Gauge) -> list[Observation]:
+        told = () if self._last is None else points(self._last[0], gauge)
         return [Observation(value, {**self._attributes, **labels}) for value, labels in told]
 
-    def _show_unattributed(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return [] if self._unattributed is None else self._shown(float(self._unattributed))
-
-    def _age(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _age(self) -> list[Observation]:
         if self._is_started:
             self._worker.start()
-        return [] if self._last is None else self._shown(self._clock() - self._last[1])
-
-    def _shown(self, value: float) -> list[Observation]:
-        return [] if self._worker.is_stopped else [Observation(value, self._attributes)]
+        return self._points(None if self._last is None else self._clock() - self._last[1])
 
 
 def _unattributed(client: Any, made: PerProcess[dict[str, Unattributed]], status: KeyStatus) -> Decimal | None:

@@ -1,0 +1,77 @@
+"""Shows any number of accounts by one set of gauges for each provider: meters take the callbacks of the first alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
+
+from opentelemetry import metrics as otel_metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from or_instrument._calls.worker import PerKind, new_lock
+from or_instrument._telemetry.budgets import GAUGES
+from or_instrument._telemetry.names import ACCOUNT
+from or_instrument._version import __version__
+
+Account: TypeAlias = Mapping[str, Callable[[], Iterable[Observation]]]
+"""What each gauge shows of one key now."""
+
+
+class _Meant(NamedTuple):
+    unit: str
+    description: str
+
+
+AMOUNTS: Final[Mapping[str, _Meant]] = {
+    "limit": _Meant("USD", "What the key may spend."),
+    "limit_remaining": _Meant("USD", "What the key may still spend."),
+    "usage": _Meant("USD", "What was charged to the account through the key, ever."),
+    "byok_usage": _Meant("USD", "What providers billed to the user's own keys, ever."),
+}
+"""By the field of `GET /key`."""
+UNATTRIBUTED: Final = f"{ACCOUNT}.unattributed"
+AGE: Final = f"{ACCOUNT}.age"
+_SHOWN: Final[Mapping[str, _Meant]] = {
+    **{f"{ACCOUNT}.{field}": meant for field, meant in AMOUNTS.items()},
+    **{name: _Meant(gauge.unit, gauge.description) for name, gauge in GAUGES.items()},
+    AGE: _Meant("s", "The age of the other account gauges."),
+    UNATTRIBUTED: _Meant(
+        "USD", "What the key was charged that no call in the ledger explains, since the ledger's first reading."
+    ),
+}
+
+
+class _Global:
+    """Stands for the global provider, which may be a stand-in now and another object later."""
+
+
+_GLOBAL: Final = _Global()
+_accounts_of: Final[WeakKeyDictionary[object, list[Account]]] = WeakKeyDictionary()
+_LOCK: Final = PerKind(new_lock)
+
+
+def show(account: Account, provider: otel_metrics.MeterProvider | None) -> Callable[[], None]:
+    """Show an account on a provider's gauges; return what ends that, and may be called again."""
+    key = _GLOBAL if provider is None or provider is otel_metrics.get_meter_provider() else provider
+    with _LOCK():
+        accounts = _accounts_of.get(key)
+        if accounts is None:
+            accounts = _accounts_of[key] = []
+            _make(otel_metrics.get_meter("or_instrument", __version__, provider), accounts)
+        accounts.append(account)
+    return partial(_hide, account, accounts)
+
+
+def _make(meter: otel_metrics.Meter, accounts: list[Account]) -> None:
+    for name, (unit, description) in _SHOWN.items():
+        meter.create_observable_gauge(name, [partial(_points, name, accounts)], unit, description)
+
+
+def _points(name: str, accounts: list[Account], _options: CallbackOptions) -> list[Observation]:
+    return [point for account in list(accounts) for point in account[name]()]
+
+
+def _hide(account: Account, accounts: list[Account]) -> None:
+    accounts[:] = [other for other in accounts if other is not account]
