@@ -85,6 +85,46 @@ def test_providers_of_the_application_are_flushed_and_not_shut_down(
     _assert_all_arrived(fake, receiver, 1)
 
 
+ASKED_AGAIN = (
+    CALL
+    + """
+import atexit, signal, sys, threading
+import or_instrument
+from opentelemetry.trace import NoOpTracerProvider
+
+heard, gave_up = threading.Event(), threading.Event()
+exported = []
+
+def on_signal(*_):
+    heard.set()
+    sys.exit(0)
+
+class Slow(NoOpTracerProvider):
+    def force_flush(self, timeout_millis):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGQUIT)
+        heard.wait(60)
+        gave_up.wait(0.2)
+        exported.append(True)
+
+def last():
+    gave_up.set()
+    print(exported)
+
+atexit.register(last)  # the first to be registered runs last
+signal.signal(signal.SIGQUIT, on_signal)
+or_instrument.uninstrument()
+or_instrument.instrument(tracer_provider=Slow())
+ask()
+"""
+)
+
+
+def test_a_handler_that_asks_for_the_exit_under_way_does_not_cut_it_short(env: dict[str, str]) -> None:
+    """As a worker of gunicorn does, which at Ctrl-C hears its terminal and then its master."""
+    done = run("-c", ASKED_AGAIN, env=env)
+    assert (done.stdout, done.stderr) == ("[True]\n", "")
+
+
 def test_a_forked_child_hears_the_signal(fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
     """Even where the parent could not listen, having begun in a thread."""
     code = """

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeAlias
@@ -84,15 +85,22 @@ class Exit:
         Where nothing has been recorded since the last time, it exports nothing.
         """
         began = monotonic()
-        abandon_all()
-        if self._has_news or REAPER.is_waited_for:
-            self._flushing = [self._begin(flush) for flush in self._flushes()]
-        for flushed in self._flushing:
-            flushed.wait(max(0.0, self._left_s - (monotonic() - began)))
-        self._left_s = max(0.0, self._left_s - (monotonic() - began))
+        try:
+            abandon_all()
+            if self._has_news or REAPER.is_waited_for:
+                self._flushing = [self._begin(flush) for flush in self._flushes()]
+            for flushed in self._flushing:
+                flushed.wait(max(0.0, self._left_s - (monotonic() - began)))
+        finally:
+            self._left_s = max(0.0, self._left_s - (monotonic() - began))
 
     def _exit(self) -> None:
-        self.close()
+        is_closed = False
+        while not is_closed:
+            # A signal handler may ask for the exit that is under way: at Ctrl-C a worker of gunicorn hears two signals.
+            with suppress(SystemExit):
+                self.close()
+                is_closed = True
         self._is_over = True
 
     def _flushes(self) -> list[Callable[[float], object]]:
