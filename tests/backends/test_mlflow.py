@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import pytest
 from otlp_sender import KNOWN, UNKNOWN, send_calls
-from prometheus_server import free_port
-from served import answer, page, served
+from served import answer, free_port, page, served
 
 if importlib.util.find_spec("mlflow") is None:
     pytest.skip("mlflow is not installed", allow_module_level=True)
@@ -77,7 +76,7 @@ def test_a_number_in_place_of_the_text_loses_the_batch(server: str) -> None:
             return results[-1]
 
     provider = TracerProvider(shutdown_on_exit=False)
-    exporter = Exporter(f"{server}/v1/traces", headers=EXPERIMENT, timeout=5)
+    exporter = Exporter(f"{server}/v1/traces", headers=EXPERIMENT, timeout=60)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("test").start_span("chat", attributes={"mlflow.llm.cost": 0.1}).end()
     provider.shutdown()

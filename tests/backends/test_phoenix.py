@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import pytest
 from otlp_sender import KNOWN, UNKNOWN, send_calls
-from prometheus_server import free_port
-from served import answer, page, served, wait_until
+from served import answer, free_port, page, served, wait_until
 
 if importlib.util.find_spec("phoenix") is None:
     pytest.skip("arize-phoenix is not installed", allow_module_level=True)

@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 from fresh_install import CALL, environ, running, until
-from prometheus_server import Prometheus, free_port
-from served import served
+from prometheus_server import Prometheus
+from served import free_port, served
 
 from or_instrument.testing import Answer, FakeOpenRouter
 

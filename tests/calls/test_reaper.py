@@ -13,7 +13,7 @@ from or_instrument._calls import reaper as _reaper
 from or_instrument._calls import shield as _shield
 from or_instrument._calls.reaper import Reaper
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 class Unsettled:

@@ -36,12 +36,12 @@ class _Slow(http.SyncByteStream):  # type: ignore[name-defined, misc]
     def __iter__(self) -> Iterator[bytes]:
         data = b"data: " + json.dumps({**TEXT, "object": "chat.completion.chunk"}).encode() + b"\n\n"
         yield data
-        self.is_closing.wait(10)
+        self.is_closing.wait(60)
         yield data
 
     def close(self) -> None:
         self.is_closing.set()
-        self.was_read.wait(10)
+        self.was_read.wait(60)
 
 
 def test_a_close_from_elsewhere_is_the_end_where_the_reader_got_its_bytes_and_stopped(telemetry: Telemetry) -> None:
@@ -63,7 +63,7 @@ def test_a_close_from_elsewhere_is_the_end_where_the_reader_got_its_bytes_and_st
 
     reader = threading.Thread(target=read)
     reader.start()
-    began.wait(10)
+    began.wait(60)
     stop.set()
     stream.close()
     reader.join()

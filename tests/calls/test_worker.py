@@ -15,7 +15,7 @@ from or_instrument._calls import shield as _shield
 from or_instrument._calls import worker as _worker
 from or_instrument._calls.worker import Once, PerKind, PerProcess, Worker, is_exiting, new_lock
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 class Work:

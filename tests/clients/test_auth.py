@@ -62,7 +62,7 @@ async def by_async_send(library: Any, at: str) -> None:
 
 async def by_requests(_: Any, at: str) -> None:
     """Leave a stream of requests."""
-    with requests.post(at, json=STREAMED, auth=signed, stream=True, timeout=5) as response:
+    with requests.post(at, json=STREAMED, auth=signed, stream=True, timeout=60) as response:
         next(response.iter_lines())
 
 

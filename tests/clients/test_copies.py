@@ -64,7 +64,7 @@ def test_what_the_user_hooked_is_copied(fake: FakeOpenRouter, telemetry: Telemet
 @HOW
 def test_copy_of_an_open_response_of_requests(fake: FakeOpenRouter, telemetry: Telemetry, how: str) -> None:
     """Requests reads a response before it copies it: that is the end of the one call."""
-    with closing(requests.post(f"{fake.base_url}/chat/completions", json=ASKED, stream=True, timeout=5)) as response:
+    with closing(requests.post(f"{fake.base_url}/chat/completions", json=ASKED, stream=True, timeout=60)) as response:
         assert COPIES[how](response).content == response.content
     (call,) = telemetry.settle().calls
     assert (call.outcome, call.spend) == ("complete", float(fake.charged_usd))

@@ -57,9 +57,9 @@ def read_httpx(library: Any) -> Callable[..., None]:
 def read_requests(at: str, body: Any, how: str) -> None:
     """Make a call through requests, and read or leave its answer."""
     if how == "whole":
-        requests.post(at, json=body, timeout=5)
+        requests.post(at, json=body, timeout=60)
         return
-    with requests.post(at, json=body, stream=True, timeout=5) as response:
+    with requests.post(at, json=body, stream=True, timeout=60) as response:
         lines = response.iter_lines() if how != "raw" else response.raw.stream(64, decode_content=False)
         _read(lines, how)
 
@@ -305,7 +305,7 @@ def test_redirects_are_one_call(fake: FakeOpenRouter, telemetry: Telemetry) -> N
     """A redirect that requests follows inside is the same call, with the bill of the last answer."""
     moved = Answer(status=307, headers={"Location": url(fake, "chat/completions?again=1")}, json_body={})
     fake.script(moved, Answer(cost=0.5))
-    response = requests.post(url(fake), json=BODY, timeout=5)
+    response = requests.post(url(fake), json=BODY, timeout=60)
     (call,) = telemetry.settle().calls
     assert (len(response.history), len(fake.requests), call.spend, call.outcome) == (1, 2, 0.5, "complete")
 
@@ -314,16 +314,16 @@ def test_call_in_a_hook_of_requests_is_one_of_its_own(fake: FakeOpenRouter, tele
     """What a response hook asks besides is another call."""
 
     def hook(_response: Any, **_: Any) -> None:
-        requests.post(url(fake), json={**BODY, "model": "b/model"}, timeout=5)
+        requests.post(url(fake), json={**BODY, "model": "b/model"}, timeout=60)
 
-    requests.post(url(fake), json=BODY, hooks={"response": hook}, timeout=5)
+    requests.post(url(fake), json=BODY, hooks={"response": hook}, timeout=60)
     assert sorted(call.request.model or "" for call in telemetry.settle().calls) == ["a/model", "b/model"]
 
 
 def test_dropped_stream(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
     """A stream of requests that is let go of without a close is abandoned."""
     fake.script(Answer(chunks=50, pause_s=0.01))
-    response = requests.post(url(fake), json=STREAMED, stream=True, timeout=5)
+    response = requests.post(url(fake), json=STREAMED, stream=True, timeout=60)
     lines = response.iter_lines()
     next(lines)
     del response, lines
@@ -342,7 +342,7 @@ def test_body_that_is_a_generator_is_not_read(fake: FakeOpenRouter, telemetry: T
             yield piece
 
     body = {"data": pieces()} if client is requests else {"content": pieces()}
-    client.post(url(fake), headers={"Content-Type": "application/json"}, timeout=5, **body)
+    client.post(url(fake), headers={"Content-Type": "application/json"}, timeout=60, **body)
     (call,) = telemetry.settle().calls
     assert (len(read), call.request.model, call.spend) == (2, None, float(fake.charged_usd))
 
@@ -365,7 +365,7 @@ def test_suppressed(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
     utils = pytest.importorskip("opentelemetry.instrumentation.utils")
     with utils.suppress_instrumentation():
         httpx.post(url(fake), json=BODY)
-        requests.post(url(fake), json=BODY, timeout=5)
+        requests.post(url(fake), json=BODY, timeout=60)
     assert telemetry.settle().calls == []
 
 
@@ -377,7 +377,7 @@ def leave_httpx(library: Any, at: str, headers: dict[str, str]) -> None:
 
 def leave_requests(at: str, headers: dict[str, str]) -> None:
     """Leave a stream of requests."""
-    with requests.post(at, json=STREAMED, headers=headers, stream=True, timeout=5) as response:
+    with requests.post(at, json=STREAMED, headers=headers, stream=True, timeout=60) as response:
         next(response.iter_lines())
 
 
@@ -501,9 +501,9 @@ def test_video_is_recorded_once_and_never_looked_up(fake: FakeOpenRouter, instru
     """A video's POST, which answers with a generation id, is no call; the poll that shows its cost is one."""
     telemetry = instrumented(lookup="missing")
     fake.script(Answer(cost=0.5))
-    video = requests.post(url(fake, "videos"), json={"model": "a/model", "prompt": "a cat"}, timeout=5).json()
+    video = requests.post(url(fake, "videos"), json={"model": "a/model", "prompt": "a cat"}, timeout=60).json()
     for _ in range(3):
-        requests.get(url(fake, f"videos/{video['id']}"), timeout=5)
+        requests.get(url(fake, f"videos/{video['id']}"), timeout=60)
     telemetry.settle()
     assert [(call.request.operation, call.spend) for call in telemetry.calls] == [("videos", 0.5)]
     assert not [request for request in fake.requests if request.path.endswith("/generation")]
@@ -540,7 +540,7 @@ async def by_httpx(at: str, body: Any) -> None:
 
 async def by_requests(at: str, body: Any) -> None:
     """Name a session in a header of requests'."""
-    requests.post(at, json=body, headers=NAMED, timeout=5)
+    requests.post(at, json=body, headers=NAMED, timeout=60)
 
 
 async def by_aiohttp(at: str, body: Any) -> None:

@@ -112,12 +112,12 @@ async def requests_session(proxy: str) -> None:
     with requests.Session() as session:
         session.proxies["http"] = f"http://user:word@{proxy}"
         session.headers.update(KEY)
-        session.post(URL, json=ASKED, timeout=5)
+        session.post(URL, json=ASKED, timeout=60)
 
 
 async def requests_option(proxy: str) -> None:
     """Call with a proxy for this request."""
-    requests.post(URL, json=ASKED, headers=KEY, proxies={"http": f"http://user:word@{proxy}"}, timeout=5)
+    requests.post(URL, json=ASKED, headers=KEY, proxies={"http": f"http://user:word@{proxy}"}, timeout=60)
 
 
 async def aiohttp_option(proxy: str) -> None:
@@ -148,7 +148,7 @@ async def requests_prepared_by_environment(_proxy: str) -> None:
 
 async def requests_by_environment(_proxy: str) -> None:
     """Call by the proxy of the environment."""
-    requests.post(URL, json=ASKED, headers=KEY, timeout=5)
+    requests.post(URL, json=ASKED, headers=KEY, timeout=60)
 
 
 async def aiohttp_by_environment(_proxy: str) -> None:

@@ -23,7 +23,7 @@ BODY: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]
 
 def opened(fake: FakeOpenRouter, **more: Any) -> Any:
     """Return a response whose body has not been read."""
-    return requests.post(f"{fake.base_url}/chat/completions", json={**BODY, **more}, stream=True, timeout=5)
+    return requests.post(f"{fake.base_url}/chat/completions", json={**BODY, **more}, stream=True, timeout=60)
 
 
 @pytest.mark.parametrize("amount", [None, -1, 7])
@@ -165,7 +165,7 @@ def test_a_reader_that_a_hook_has_put_on_is_read_by_and_stays(fake: FakeOpenRout
 
     hooks = {"response": decode}
     url, out = f"{fake.base_url}/chat/completions", io.BytesIO()
-    with requests.post(url, json=BODY, stream=True, hooks=hooks, timeout=5) as response:
+    with requests.post(url, json=BODY, stream=True, hooks=hooks, timeout=60) as response:
         shutil.copyfileobj(response.raw, out)
     (call,) = telemetry.settle().calls
     assert (out.getvalue(), call.outcome, call.spend) == (said, "complete", 0.5)

@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from prometheus_server import EXAMPLES, free_port
+from prometheus_server import EXAMPLES
+from served import free_port
 
 NEEDS = {
     "every_client.py": ("anthropic", "openrouter", "requests"),

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from prometheus_server import EXAMPLES, free_port
+from prometheus_server import EXAMPLES
+from served import free_port
 
 pytest.importorskip("fastapi")
 pytest.importorskip("opentelemetry.instrumentation.fastapi")

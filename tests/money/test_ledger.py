@@ -684,7 +684,7 @@ for _ in range(12):
     pid = os.fork()
     if pid == 0:
         ledger(call(1))
-        os._exit(0 if flush_ledgers() else 1)
+        os._exit(0 if flush_ledgers(60) else 1)
     assert os.waitpid(pid, 0)[1] == 0
 stop.set()
 writer.join()
@@ -793,7 +793,7 @@ def test_a_caller_does_not_wait_for_a_locked_file(path: Path, ledger: Ledger) ->
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         threading.Thread(target=go).start()
-        assert done.wait(30)
+        assert done.wait(60)
         other.execute("ROLLBACK")
     assert ledger.flush()
     assert len(rows(path)) == 50
@@ -844,16 +844,16 @@ def test_flush_confirms_nothing_that_is_still_being_made_a_row(path: Path, monke
 
     def slow(*args: Any) -> Entry:
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return entry_of(*args)
 
     monkeypatch.setattr(books, "entry_of", slow)
     kept = Ledger(str(path))
     kept(call())
-    assert began.wait(10)
+    assert began.wait(60)
     assert not kept.flush(0.05)
     go_on.set()
-    assert kept.flush(10)
+    assert kept.flush(60)
     assert len(rows(path)) == 1
     kept._worker.stop()
     kept._books()._journal.close()

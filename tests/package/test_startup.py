@@ -160,7 +160,7 @@ def test_other_clients_switch_it_on(library: str, fake: FakeOpenRouter, receiver
     code = f"""
 import os, {library}
 url = os.environ["FAKE_URL"] + "/chat/completions"
-{library}.post(url, json={{"model": "a/model", "messages": []}}, timeout=5).raise_for_status()
+{library}.post(url, json={{"model": "a/model", "messages": []}}, timeout=60).raise_for_status()
 """
     env = environ(
         OR_INSTRUMENT_ENABLED="true",

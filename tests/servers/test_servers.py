@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +23,7 @@ from fresh_install import CALL, environ, python, site_of, until
 from fresh_install import running as running_python
 from installed import need
 from otlp_receiver import Received, http_receiver
+from served import free_port
 from server_rows import ROWS, Row
 
 from or_instrument.testing import FakeOpenRouter
@@ -111,8 +111,7 @@ def _environment(row: Row, fake: FakeOpenRouter, receiver: Received) -> dict[str
 
 @contextmanager
 def _served(row: Row, env: dict[str, str], folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     command = shlex.split(row.command.format(address=address, port=port))
     if row.by_opentelemetry:

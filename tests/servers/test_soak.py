@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import urllib.request
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import pytest
 from books import assert_books
 from fresh_install import CALL, environ, running, until
 from otlp_receiver import http_receiver
+from served import free_port
 
 from or_instrument.testing import FakeOpenRouter
 
@@ -43,8 +43,7 @@ def app(environ, start_response):
 def test_soak(tmp_path: Path, fake: FakeOpenRouter) -> None:
     """The books agree to the last digit, every request is answered, and no worker grows."""
     (tmp_path / "app.py").write_text(APP)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     sizes: dict[str, list[float]] = defaultdict(list)
 
     def ask(_number: int) -> None:

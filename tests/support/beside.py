@@ -192,7 +192,7 @@ def httpx(fake: FakeOpenRouter) -> None:
 
 def requests(fake: FakeOpenRouter) -> None:
     """Ask by requests."""
-    import_module("requests").post(f"{fake.base_url}/chat/completions", json=ASKED, timeout=10).raise_for_status()
+    import_module("requests").post(f"{fake.base_url}/chat/completions", json=ASKED, timeout=60).raise_for_status()
 
 
 def aiohttp(fake: FakeOpenRouter) -> None:

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prometheus_server import EXAMPLES, Prometheus, free_port
-from served import answer, served
+from prometheus_server import EXAMPLES, Prometheus
+from served import answer, free_port, served
 
 
 class Chain(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,9 +17,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from served import free_port
 
 Labels = frozenset[tuple[str, str]]
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
@@ -93,13 +93,6 @@ class Prometheus:
                 pass
             time.sleep(0.1)
         raise TimeoutError(f"the condition did not hold within {PATIENCE_S} s")
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 import urllib.request
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from fresh_install import CALL, run, running, until
 from otlp_receiver import Received
+from served import free_port
 
 from or_instrument.testing import FakeOpenRouter
 
@@ -122,8 +122,7 @@ def test_gunicorn(
     pytest.importorskip("gunicorn")
     (tmp_path / "app.py").write_text(WSGI)
     is_early = "early" in options
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = ("-m", "gunicorn", "-w", "4", "-b", address, *(o for o in options if o != "early"), "app:app")
     with running(*arguments, env=switched_on | ({"CALL_EARLY": "1"} if is_early else {}), cwd=tmp_path) as process:
         until(lambda: _pid(address), "the server")

@@ -8,6 +8,7 @@ from pathlib import Path
 import prometheus_server
 import pytest
 from fresh_install import CALL, environ, running, until
+from served import free_port
 
 from or_instrument.testing import FakeOpenRouter
 
@@ -57,7 +58,7 @@ def test_four_workers_add_up(tmp_path: Path, fake: FakeOpenRouter) -> None:
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "gunicorn.conf.py").write_text(CONFIG)
     (tmp_path / "prometheus").mkdir()
-    ports = [prometheus_server.free_port() for _ in range(WORKERS)]
+    ports = [free_port() for _ in range(WORKERS)]
     env = environ(OR_INSTRUMENT_ENABLED="true", FAKE_URL=fake.base_url, PORTS=",".join(str(port) for port in ports))
     arguments = ("-m", "gunicorn", "-w", str(WORKERS), "-b", "unix:app.sock", "app:app")
     with running(*arguments, env=env, cwd=tmp_path) as process:

@@ -32,7 +32,7 @@ def fake() -> Iterator[FakeOpenRouter]:
 def connect(fake: FakeOpenRouter) -> http.client.HTTPConnection:
     """Return a connection to the fake."""
     url = urlsplit(fake.base_url)
-    return http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)
+    return http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
 
 
 def test_stop_leaves_no_thread_and_no_listener() -> None:

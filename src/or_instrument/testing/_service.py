@@ -84,7 +84,7 @@ class Service:
         with self._changed:
             self._scripted.extend(answers)
 
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Block until `condition()` holds; it is asked again at each request and each end of a stream.
 
         Raises:
