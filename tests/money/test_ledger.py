@@ -419,6 +419,28 @@ def test_a_removed_file_is_made_anew(path: Path, ledger: Ledger) -> None:
     assert [row["call"] for row in rows(path)] == [2]
 
 
+def test_what_is_beside_a_new_file_goes_before_it_comes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other process makes one meanwhile: the log that it had begun would be thrown away."""
+    fcntl = pytest.importorskip("fcntl")
+    log, unlink, seen = path.with_name(f"{path.name}-wal"), Path.unlink, list[bool]()
+
+    def unlinked(gone: Path, *, missing_ok: bool = False) -> None:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(path.exists())
+        unlink(gone, missing_ok=missing_ok)
+
+    log.write_bytes(b"of another")
+    monkeypatch.setattr(Path, "unlink", unlinked)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        open_ledger(path, make=True).close()
+    finally:
+        os.close(folder)
+    assert seen == [False, False]
+    assert not log.exists()
+
+
 def test_a_file_that_is_moved_takes_all_its_rows_along(path: Path) -> None:
     """Also those of another process that has it open; what comes then is in the new file, whoever writes first."""
     elsewhere = path.with_name("moved.db")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -128,11 +129,31 @@ def _check_there(path: Path, make: bool) -> None:
         return
     if not make:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        # What is beside a new file is of one that was moved or removed, which processes may still have open.
+    with _alone_in(path.parent):
+        if path.exists():
+            return
+        # What is beside it is of one that was moved or removed, which processes may still have open. It goes before
+        # the new file comes: whoever finds that may begin a log of his own at once.
         for end in ("-wal", "-shm"):
             Path(f"{path}{end}").unlink(missing_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from making a file here meanwhile."""
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none, and moves no file that is open
+
+        directory = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # a folder may be one to write into that is not to be listed
+        yield
+        return
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path, make: bool) -> None:
