@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -31,6 +33,7 @@ from or_instrument import (
     uninstrument,
 )
 from or_instrument._money import account_requests as _requests
+from or_instrument._money import own_side
 from or_instrument._money.entry import utc
 from or_instrument._money.prune import prune
 from or_instrument._money.readings import Reading
@@ -237,6 +240,67 @@ def test_rows_that_were_removed_stay_explained(tmp_path: Path) -> None:
     book(path, call(3, 0.25, soon, host="h"))
     assert account.refresh(read(Decimal("1.25"))) == 0
     assert Unattributed(str(path), "h", KEY_HASH).refresh(read(Decimal("1.25"))) == 0
+
+
+def test_a_call_that_gets_the_number_of_a_removed_one_counts(tmp_path: Path) -> None:
+    """Also where what was removed had cost the key nothing."""
+    path, soon = tmp_path / "costs.db", "2100-01-01T00:00"
+    account = Unattributed(str(path), "h", KEY_HASH)
+    account.refresh(read(Decimal(0)))
+    with closing(open_ledger(path)) as ledger:
+        prune(ledger, "2100-01-02")
+        book(path, call(1, 7.0, soon, host="elsewhere"))
+        assert account.refresh(read(Decimal(0))) == 0
+        assert prune(ledger, "2100-01-02") == 1
+    book(path, call(2, 0.25, "2100-01-03T00:00", host="h"))
+    assert account.refresh(read(Decimal("0.25"))) == 0
+
+
+def test_a_first_reading_by_a_clock_that_was_ahead_is_none(tmp_path: Path) -> None:
+    """Calls that end before that moment comes explain what the key was charged for them."""
+    path = tmp_path / "costs.db"
+    account = Unattributed(str(path), "h", KEY_HASH)
+    account.refresh(Reading("2100-01-01T00:00:00.000000Z", Decimal(1)))
+    assert account.refresh(Reading("2026-11-26T12:00:00.000000Z", Decimal(1))) == 0
+    book(path, call(1, 0.25, "2026-11-26T13:00", host="h"))
+    assert account.refresh(Reading("2026-11-26T14:00:00.000000Z", Decimal("1.25"))) == 0
+
+
+def test_a_key_that_takes_the_place_of_another_begins_anew(client: openai.OpenAI, meter: Meter, tmp_path: Path) -> None:
+    """What the former one had been charged is none of its growth."""
+    instrument(hosts=["127.0.0.1"], ledger=tmp_path / "costs.db")
+    client.chat.completions.create(model="a/model", messages=[])
+    with observe_account(client, meter_provider=meter.provider, every_s=3600) as gauges:
+        gauges.refresh()
+        client.api_key = "sk-or-next"
+        gauges.refresh()
+        assert meter.values()["unattributed"] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_no_fork_is_made_while_a_ledger_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child would have what SQLite had locked in that moment, and wait for it for ever."""
+    inside, compared = threading.Event(), list[bool]()
+    coverage_of = own_side.coverage_of
+
+    def slowly(ledger: Any) -> Any:
+        inside.set()
+        time.sleep(0.2)
+        compared.append(True)
+        return coverage_of(ledger)
+
+    account = Unattributed(str(tmp_path / "costs.db"), "h", KEY_HASH)
+    monkeypatch.setattr(own_side, "coverage_of", slowly)
+    thread = threading.Thread(target=account.refresh, args=(read(Decimal(1)),))
+    thread.start()
+    inside.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if compared else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_call_under_way_at_the_first_reading_explains_growth(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from decimal import Decimal
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._amounts import add
-from or_instrument._calls.worker import new_lock
+from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._money import own_side
 from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 _STEP: Final = 10_000
 _PENDING_LIMIT: Final = 10_000
+_FORK_WAIT_S: Final = 1.0
+_COMPARING: Final = PerKind(new_lock)
+"""Held while a ledger is open here: one for all, so that a fork can be made while none is."""
+_held: Final[list[Lock]] = []
 
 
 class Unattributed:
@@ -33,10 +39,10 @@ class Unattributed:
         self._path = path
         self._host = host
         self._key = api_key_hash
-        self._reading = new_lock()
         self._begin: tuple[Reading, str] | None = None
         self._cost = Decimal(0)
         self._last_row = 0
+        self._last_call: tuple[int, int] | None = None
         self._pending: list[int] = []
 
     def refresh(self, now: Reading) -> Decimal:
@@ -44,25 +50,27 @@ class Unattributed:
 
         Raises what `open_ledger` raises.
         """
-        with self._reading, closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
-            if not self._readings(ledger):
+        with _COMPARING(), closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
+            if not self._readings(ledger, now.at):
                 note_reading([ledger], self._host, self._key, now)
             # One snapshot: rows that are removed meanwhile are both in it and not yet carried forward, or neither.
             ledger.execute("BEGIN")
-            first = self._begin_anew_where_pruned(ledger)
+            first = self._begin_anew_where_pruned(ledger, now.at)
             self._add_known(ledger)
             self._add_new(ledger, first.at)
             explained = add(add(first.usage, first.pruned), self._cost)
             return add(now.usage, explained.copy_negate())
 
-    def _readings(self, ledger: sqlite3.Connection) -> list[Reading]:
-        return readings_of([ledger], self._host, self._key)
+    def _readings(self, ledger: sqlite3.Connection, until: str) -> list[Reading]:
+        # One of a clock that was ahead tells of calls that have not come yet.
+        return [known for known in readings_of([ledger], self._host, self._key) if known.at <= until]
 
-    def _begin_anew_where_pruned(self, ledger: sqlite3.Connection) -> Reading:
-        first = self._readings(ledger)[0]
+    def _begin_anew_where_pruned(self, ledger: sqlite3.Connection, until: str) -> Reading:
+        first = self._readings(ledger, until)[0]
         begin = first, own_side.coverage_of(ledger)[1]
-        if begin != self._begin:
-            self._begin, self._cost, self._last_row, self._pending = begin, Decimal(0), 0, []
+        # Where the newest row is removed, another call gets its number.
+        if begin != self._begin or self._last_call != _call_at(ledger, self._last_row):
+            self._begin, self._cost, self._last_row, self._last_call, self._pending = begin, Decimal(0), 0, None, []
         return first
 
     def _add_known(self, ledger: sqlite3.Connection) -> None:
@@ -88,3 +96,25 @@ class Unattributed:
             self._pending.extend(row for (row,) in ledger.execute(unknown, named))
             self._cost, self._last_row = add(self._cost, cost), last
             time.sleep(0)
+        self._last_call = _call_at(ledger, self._last_row)
+
+
+def _call_at(ledger: sqlite3.Connection, row: int) -> tuple[int, int] | None:
+    found: tuple[int, int] | None = ledger.execute("SELECT process, call FROM calls WHERE id = ?", (row,)).fetchone()
+    return found
+
+
+def _hold() -> None:
+    # The child would wait for SQLite's own locks for ever, and take those on the file for its own.
+    comparing = _COMPARING.made
+    if comparing is not None and comparing.acquire(timeout=_FORK_WAIT_S):
+        _held.append(comparing)
+
+
+def _let_go() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)

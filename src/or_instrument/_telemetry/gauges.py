@@ -36,6 +36,8 @@ from or_instrument._telemetry.shown_accounts import AGE, AMOUNTS, UNATTRIBUTED, 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
+_Compared = dict[tuple[str, str, str], Unattributed]
+"""By the ledger's path, the host and the key's hash: a client may be given another key."""
 _TIMEOUT_S: Final = 10.0
 _SHORTEST_S: Final = 1.0
 
@@ -72,7 +74,7 @@ def observe_account(
         raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
     check_client(client, "OpenAI or openai.AsyncOpenAI")
     check_provider("meter_provider", meter_provider, "get_meter")
-    compare = partial(_unattributed, client, PerProcess(dict[str, Unattributed]))
+    compare = partial(_unattributed, client, PerProcess(_Compared))
     gauges = AccountGauges(lambda: _read(client), every_s, attributes, unattributed=compare)
     gauges.show(meter_provider)
     gauges.start()
@@ -168,14 +170,18 @@ class AccountGauges:
         return self._points(None if self._last is None else self._clock() - self._last[1])
 
 
-def _unattributed(client: Any, made: PerProcess[dict[str, Unattributed]], status: KeyStatus) -> Decimal | None:
+def _unattributed(
+    client: Any, made: PerProcess[dict[tuple[str, str, str], Unattributed]], status: KeyStatus
+) -> Decimal | None:
     # Before anything else: what a call is charged while the ledger is opened is growth since this reading.
     read_at = utc(time_ns())
     path, key, books = ledger_path(), client.api_key, made()
     if path is None or not isinstance(key, str) or not key or status.usage is None:
         return None
-    known = Unattributed(path, account_host(client.base_url.host), sha256(key.encode()).hexdigest())
-    return books.setdefault(path, known).refresh(Reading(read_at, status.usage))
+    known = path, account_host(client.base_url.host), sha256(key.encode()).hexdigest()
+    if known not in books:
+        books[known] = Unattributed(*known)
+    return books[known].refresh(Reading(read_at, status.usage))
 
 
 def _read(client: Any) -> KeyStatus:
