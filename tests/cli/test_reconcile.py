@@ -485,6 +485,84 @@ def test_growth_outlives_pruning(with_own_key: World, reconcile: Reconcile) -> N
     assert grown(reconcile("--since", "2026-11-22", at="13:00")[1]) == ["0.75", "4.75", "4"]
 
 
+def while_looking_up(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Have something done while what is not known is looked up, once."""
+    to_do = [do]
+    look_up = command.look_up
+
+    def looking_up(*args: Any) -> None:
+        look_up(*args)
+        if to_do:
+            to_do.pop()()
+
+    monkeypatch.setattr(command, "look_up", looking_up)
+
+
+def pruning(path: Path, day: str) -> Callable[[], object]:
+    """Return a function that prunes a ledger."""
+
+    def go() -> None:
+        with closing(open_ledger(path)) as ledger:
+            assert prune(ledger, day)
+
+    return go
+
+
+def test_growth_outlives_pruning_in_the_very_moment(
+    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are removed between the reading of the start and that of the rows are carried forward, too."""
+    world = with_own_key
+    begin(world.path, "2026-11-20T09:00")
+    reconcile(day=date(2026, 11, 20), at="10:00")
+    world.both("2026-11-21T11:00", 2.0)
+    while_looking_up(monkeypatch, pruning(world.path, "2026-11-23"))
+    code, out = reconcile()
+    assert (code, grown(out)) == (0, ["2", "2", "0"])
+
+
+def test_a_window_that_is_pruned_meanwhile_is_no_start(
+    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger covers it no longer; the next one is."""
+    world = with_own_key
+    world.both("2026-11-02T11:00", 2.0)
+    world.both("2026-11-24T11:00", 0.5)
+    while_looking_up(monkeypatch, pruning(world.path, "2026-11-03"))
+    code, out = reconcile()
+    assert (code, grown(out)) == (0, ["0.5", "0.5", "0"])
+    assert "since 2026-11-23" in out
+
+
+def test_days_that_are_pruned_meanwhile_are_not_compared(
+    world: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are left are."""
+    world.both("2026-11-24T13:00", 0.25)
+    world.both("2026-11-25T10:00", 0.5)
+    while_looking_up(monkeypatch, pruning(world.path, "2026-11-25"))
+    code, out = reconcile()
+    assert (code, lines(out)[-1][1:4]) == (0, ["0.5", "0.5", "0"])
+
+
+def test_a_run_that_comes_to_no_end_is_no_start(
+    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one compares what it would have."""
+    world = with_own_key
+    begin(world.path, "2026-11-26T09:00")
+    reconcile(at="10:00")
+    world.charge("2026-11-26T11:00", cost=0.75)
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    while_looking_up(monkeypatch, fail)
+    with pytest.raises(KeyboardInterrupt):
+        reconcile(at="12:00")
+    assert "They differ by 0.75 USD." in reconcile(at="13:00")[1]
+
+
 def test_a_reading_that_one_ledger_alone_knows_is_no_start_for_one_that_was_pruned_since(
     with_own_key: World, reconcile: Reconcile, tmp_path: Path
 ) -> None:

@@ -30,3 +30,12 @@ def test_what_is_written_while_it_is_read_is_told(tmp_path: Path, monkeypatch: p
     book.write_bytes(b"")
     with pytest.raises(NotALedgerError, match="is empty"), readonly.ledger_to_read(book):
         pass
+
+
+def test_a_ledger_is_read_as_of_one_moment(tmp_path: Path) -> None:
+    """A call that is written between two tables is in neither: they have the same total."""
+    book = fill(tmp_path / "costs.db", [call(1, 0.1)])
+    with readonly.ledger_to_read(book) as ledger:
+        before = totals_of(ledger, ["model"]).all
+        fill(book, [call(2, 0.1)])
+        assert totals_of(ledger, ["day"]).all == before

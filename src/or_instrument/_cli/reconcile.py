@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from or_instrument._amounts import add
+from or_instrument._cli.arguments import BASE_URL, percent, url
 from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
@@ -23,11 +24,19 @@ from or_instrument._money import own_side
 from or_instrument._money.account import KEY
 from or_instrument._money.account_requests import ask
 from or_instrument._money.entry import utc
-from or_instrument._money.growth import begin, first_whole_day, windows
+from or_instrument._money.growth import first_whole_day
 from or_instrument._money.own_side import Scope
-from or_instrument._money.readings import Reading, note_reading, readings_of
+from or_instrument._money.readings import Reading, note_reading
 from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_theirs, reasons, theirs_of, total
-from or_instrument._money.statement import activity, covered_from, look_up, others, ours_of
+from or_instrument._money.statement import (
+    activity,
+    covered_from,
+    growth_start,
+    look_up,
+    one_moment,
+    others,
+    ours_of,
+)
 from or_instrument._openrouter.account_records import Activity, KeyStatus
 from or_instrument._openrouter.hosts import account_host
 
@@ -35,7 +44,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 _KEY: Final = "OPENROUTER_API_KEY"
-_BASE_URL: Final = "https://openrouter.ai/api/v1"
 _ANSWER_S: Final = 10.0
 _ASKABLE_DAYS: Final = 30
 _DIFFERENT: Final = 1
@@ -65,10 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_ledger(parser)
     add_since(parser)
-    parser.add_argument("--base-url", type=_url, default=_BASE_URL, metavar="URL", help=f"default: {_BASE_URL}")
+    parser.add_argument("--base-url", type=url, default=BASE_URL, metavar="URL", help=f"default: {BASE_URL}")
     parser.add_argument(
         "--tolerance",
-        type=_percent,
+        type=percent,
         default="0.5",
         metavar="PERCENT",
         help="how much of the total may differ, if it is more than 0.01 USD (default: 0.5)",
@@ -113,15 +121,11 @@ def _read_key(client: Any) -> tuple[KeyStatus, str]:
 
 def _by_activity(asked: _Asked) -> int:
     covered = covered_from(asked.books)
-    oldest = (asked.today - timedelta(days=_ASKABLE_DAYS)).isoformat()
-    wanted = max(first_whole_day(covered), asked.since or "")
-    scope = Scope(asked.host, max(wanted, oldest), asked.today.isoformat())
-    if (asked.since or covered[:10]) < first_whole_day(covered):
-        print(f"The ledger has every call from {covered} (UTC) on; days that began earlier are left out.")
-    if wanted < oldest:
-        print(f"Days before {oldest} can no longer be asked; they are left out.")
+    scope = _askable(asked, covered)
     if scope.since >= scope.until:
-        return _say(f"no day is complete yet: the ledger is asked from {wanted} on, and today is {asked.today} (UTC)")
+        return _say(
+            f"no day is complete yet: the ledger is asked from {scope.since} on, and today is {asked.today} (UTC)"
+        )
     look_up(asked.client, asked.books, scope)
     account = activity(asked.client, scope)
     keys = sorted({key for book in asked.books for key in own_side.keys_of(book, scope)}, key=str)
@@ -132,12 +136,30 @@ def _by_activity(asked: _Asked) -> int:
             f"all keys of the account have spent {short(whole.usd)} USD in {whole.calls} requests"
         )
     rows, by_key = (account, []) if None in keys else _by_key(asked, scope, keys)
+    ours = ours_of(asked.books, scope)
+    if covered_from(asked.books) != covered:
+        return _by_activity(asked)
     now = utc(time_ns())
-    if scope.since == oldest and now[:10] > asked.read_at[:10]:
+    if scope.since == _oldest(asked) and now[:10] > asked.read_at[:10]:
         # It is another day by now, and of the oldest one OpenRouter may tell nothing any more.
         return _by_activity(asked._replace(read_at=now))
-    lines = compare(ours_as_theirs(ours_of(asked.books, scope), rows), theirs_of(rows))
+    lines = compare(ours_as_theirs(ours, rows), theirs_of(rows))
     return _conclude(asked, [*lines, *by_key], total(lines), scope, others(account, rows))
+
+
+def _oldest(asked: _Asked) -> str:
+    return (asked.today - timedelta(days=_ASKABLE_DAYS)).isoformat()
+
+
+def _askable(asked: _Asked, covered: str) -> Scope:
+    """Return the days that both sides have in full, and say which are left out."""
+    oldest = _oldest(asked)
+    wanted = max(first_whole_day(covered), asked.since or "")
+    if (asked.since or covered[:10]) < first_whole_day(covered):
+        print(f"The ledger has every call from {covered} (UTC) on; days that began earlier are left out.")
+    if wanted < oldest:
+        print(f"Days before {oldest} can no longer be asked; they are left out.")
+    return Scope(asked.host, max(wanted, oldest), asked.today.isoformat())
 
 
 def _by_key(asked: _Asked, scope: Scope, keys: Sequence[str | None]) -> tuple[list[Activity], list[Line]]:
@@ -154,11 +176,10 @@ def _by_growth(asked: _Asked, status: KeyStatus) -> int:
     if status.usage is None:
         return _say("GET /key tells no usage of this key")
     now = Reading(asked.read_at, status.usage)
-    # One of a clock that was ahead tells of calls that have not come yet.
-    readings = [known for known in readings_of(asked.books, asked.host, asked.key) if known.at < now.at]
-    start = begin(readings, windows(status, asked.today, covered_from(asked.books)), asked.since)
-    note_reading(asked.books, asked.host, asked.key, now)
+    whose = Scope(asked.host, asked.since or "", now.at, asked.key, "ended_at")
+    start = growth_start(asked.books, whose, status)
     if start is None:
+        note_reading(asked.books, asked.host, asked.key, now)
         since = "" if asked.since is None else f" from {asked.since} on"
         return _say(
             f"the ledger has no reading of this key{since}, and covers no month, week or day that began then; "
@@ -167,11 +188,18 @@ def _by_growth(asked: _Asked, status: KeyStatus) -> int:
     if asked.since is not None and start.at[:10] > asked.since:
         print(f"What the key had been charged on {asked.since} is not known; the first that is known is of {start.at}.")
     # Until the reading: what ends later, though before the rows are read, is charged later too.
-    scope = Scope(asked.host, start.at, now.at, asked.key, "ended_at")
+    scope = whose._replace(since=start.at)
     look_up(asked.client, asked.books, scope)
-    ours = total(compare(ours_of(asked.books, scope), {})).ours
+    with one_moment(asked.books):
+        # What was removed meanwhile is carried forward in the reading.
+        again = growth_start(asked.books, whose, status)
+        ours = total(compare(ours_of(asked.books, scope), {})).ours
+    if again is None or again.at != start.at:
+        return _by_growth(asked, status)
+    # Not before: where this run comes to no end, the next one compares what it would have.
+    note_reading(asked.books, asked.host, asked.key, now)
     theirs = Side(add(now.usage, start.usage.copy_negate()))
-    line = Line(f"since {start.at}", "", ours._replace(usd=add(ours.usd, start.pruned)), theirs)
+    line = Line(f"since {start.at}", "", ours._replace(usd=add(ours.usd, again.pruned)), theirs)
     return _conclude(asked, [], line, scope, None)
 
 
@@ -197,24 +225,3 @@ def _conclude(asked: _Asked, lines: Sequence[Line], sums: Line, scope: Scope, be
 def _say(why: str) -> int:
     print(f"or-instrument reconcile: {why}", file=sys.stderr)
     return _NOT_ASKED
-
-
-def _percent(text: str) -> Decimal:
-    try:
-        percent = Decimal(text.removesuffix("%"))
-    except InvalidOperation:
-        percent = Decimal(-1)
-    if not percent.is_finite() or percent < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0")
-    return percent
-
-
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_url = None
-    if not is_url:
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as {_BASE_URL}")
-    return text

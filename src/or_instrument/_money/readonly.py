@@ -17,7 +17,10 @@ _INSTEAD: Final = "ask as the user who writes it, or copy it, its -wal and its -
 
 @contextmanager
 def ledger_to_read(path: str | Path) -> Iterator[sqlite3.Connection]:
-    """Yield a ledger. Raises what `open_ledger` raises; `NotALedgerError` also where others are writing it."""
+    """Yield a ledger as it is at one moment, whatever is written meanwhile.
+
+    Raises what `open_ledger` raises; `NotALedgerError` also where it cannot be read while others write it.
+    """
     import sqlite3  # noqa: PLC0415 - who keeps no ledger need not have it
 
     try:
@@ -27,6 +30,7 @@ def ledger_to_read(path: str | Path) -> Iterator[sqlite3.Connection]:
             raise
     else:
         with closing(ledger):
+            ledger.execute("BEGIN")
             yield ledger
         return
     # SQLite keeps its newest rows and its locks in files beside it, which it cannot make here. Where there are no such

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from or_instrument._amounts import add
@@ -11,9 +13,11 @@ from or_instrument._errors import LookupFailed
 from or_instrument._money import own_side
 from or_instrument._money.account import activity_question, filed_question
 from or_instrument._money.account_requests import ask
+from or_instrument._money.growth import begin, windows
 from or_instrument._money.own_side import Scope
+from or_instrument._money.readings import Reading, readings_of
 from or_instrument._money.reconcile import Place, Side, compare, theirs_of, total
-from or_instrument._openrouter.account_records import Activity
+from or_instrument._openrouter.account_records import Activity, KeyStatus
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,6 +63,27 @@ def covered_from(books: Iterable[sqlite3.Connection]) -> str:
     """Return from when on the ledgers have every call: since the first began, and all that was removed was earlier."""
     covered = [own_side.coverage_of(book) for book in books]
     return max(min(begun for begun, _ in covered), *(pruned for _, pruned in covered))
+
+
+def growth_start(books: Sequence[sqlite3.Connection], scope: Scope, status: KeyStatus) -> Reading | None:
+    """Return the reading of a key to compare with, from the first day of a scope on and before its end.
+
+    What the key's status tells is of that moment, `scope.until`; so are its day, week and month.
+    """
+    # One of a clock that was ahead tells of calls that have not come yet.
+    readings = [known for known in readings_of(books, scope.host, scope.key or "") if known.at < scope.until]
+    today = date.fromisoformat(scope.until[:10])
+    return begin(readings, windows(status, today, covered_from(books)), scope.since or None)
+
+
+@contextmanager
+def one_moment(books: Iterable[sqlite3.Connection]) -> Iterator[None]:
+    """Have all that is asked of a ledger inside told as of one moment, whatever others write and remove."""
+    with ExitStack() as stack:
+        for book in books:
+            book.execute("BEGIN")
+            stack.callback(book.execute, "ROLLBACK")
+        yield
 
 
 def others(account: Sequence[Activity], rows: Sequence[Activity]) -> Side | None:
