@@ -140,6 +140,19 @@ async def test_stream(telemetry: Telemetry, fake: FakeOpenRouter, client: tuple[
     assert call.time_to_first_chunk_s is not None
 
 
+@pytest.mark.parametrize("body", [BODY, STREAMED], ids=["plain", "stream"])
+async def test_answer_that_aiohttp_has_read_itself(telemetry: Telemetry, fake: FakeOpenRouter, body: Any) -> None:
+    """What checks each answer, as a middleware may, has read it before the caller gets it: complete, with its bill."""
+
+    async def check(response: Any) -> None:
+        await response.read()
+
+    async with aiohttp.ClientSession(raise_for_status=check) as session, session.post(url(fake), json=body) as response:
+        assert await response.text()
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.spend) == ("complete", float(fake.charged_usd))
+
+
 @pytest.mark.parametrize("client", CLIENTS, ids="-".join)
 async def test_left_stream(telemetry: Telemetry, fake: FakeOpenRouter, client: tuple[str, str]) -> None:
     """A stream that is left and closed is one call, closed, of unknown cost, and no error."""
@@ -526,7 +539,7 @@ def test_request_that_is_not_prepared(
 ) -> None:
     """What requests refuses to send is refused in its words, and is neither a call nor a fault of ours."""
     with requests.Session() as session, pytest.raises(ValueError, match="PreparedRequests"):
-        session.send(requests.Request(url=url(fake)))
+        session.send(requests.Request("POST", url(fake), json=BODY))
     assert (telemetry.settle().calls, caplog.records) == ([], [])
 
 

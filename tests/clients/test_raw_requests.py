@@ -47,6 +47,15 @@ def test_raw_read_of_encoded_bytes_tells_no_bill(fake: FakeOpenRouter, telemetry
     assert (call.outcome, call.usage, call.missing) == ("complete", None, "no_usage")
 
 
+def test_raw_read_of_bytes_that_say_they_are_not_encoded(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
+    """The encoding `identity` is none: such an answer has its bill."""
+    fake.default = Answer(body=b'{"id": "gen-1", "usage": {"cost": 0.5}}', headers={"content-encoding": "identity"})
+    with opened(fake) as response:
+        response.raw.read()
+    (call,) = telemetry.settle().calls
+    assert (call.outcome, call.spend) == ("complete", 0.5)
+
+
 def test_raw_read_that_breaks_is_an_error(fake: FakeOpenRouter, telemetry: Telemetry) -> None:
     """The exception is the user's, and the call's failure."""
     fake.script(Answer(abort_after=1))

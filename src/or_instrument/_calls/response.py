@@ -27,7 +27,8 @@ from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._openrouter.failure import failure_of_exception
 
 T = TypeVar("T")
-_READABLE: Final = (None, "", "identity")
+READABLE: Final = (None, "", "identity")
+"""Content encodings whose bytes are those of the body."""
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
 _COPIED: Final = "__getstate__"
 _SYNC: Final = ("iter_bytes", "iter_raw", "close", _COPIED)
@@ -167,7 +168,7 @@ class ResponseHooks:
     def _begin(self, *, is_decoded: bool) -> Callable[[bytes], None]:
         """Return what sees the bytes up to the first event; those of `iter_raw` can be read unless they are encoded."""
         self._is_decoding = self._is_decoding or is_decoded
-        if is_decoded or self._response.headers.get("content-encoding") in _READABLE:
+        if is_decoded or self._response.headers.get("content-encoding") in READABLE:
             return self._flight.read
         return lambda _data: self._flight.read(b"")
 

@@ -56,7 +56,8 @@ class AiohttpPatch(SendSeam):
 
     def _answered(self, sending: Sending, response: Any) -> None:
         # One object stands for the content of all answers without any, in the whole process: it is not to be touched.
-        body = b"" if isinstance(response.content, import_module("aiohttp.streams").EmptyStreamReader) else None
+        is_empty = isinstance(response.content, import_module("aiohttp.streams").EmptyStreamReader)
+        body = b"" if is_empty else response._body  # a middleware may have read it
         sending.answered(response, response.status, response.headers, body, partial(ContentHooks, response))
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.response import READABLE
 from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import RequestsAsker
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
@@ -30,7 +31,8 @@ class RequestsPatch(SendSeam):
         self._wrappers.put_on(library.Session, "send", self._send)
 
     def _text(self, _session: Any, args: Args, kwargs: Kwargs) -> str:
-        return _request(args, kwargs).url  # type: ignore[no-any-return]
+        request = _request(args, kwargs)
+        return request.url if hasattr(request, "body") else ""  # what is not prepared is refused, not sent
 
     def _parts(self, _session: Any, args: Args, kwargs: Kwargs) -> Parts:
         url = urlsplit(_request(args, kwargs).url)
@@ -38,8 +40,7 @@ class RequestsPatch(SendSeam):
 
     def _sent(self, _session: Any, args: Args, kwargs: Kwargs) -> Sent:
         request = _request(args, kwargs)
-        body = getattr(request, "body", None)  # one that is not prepared has none, and the library itself says so
-        body = body if isinstance(body, (bytes, str)) else None
+        body = request.body if isinstance(request.body, (bytes, str)) else None
         return Sent((request.method or "").upper(), request.url, body, session=session_in(request.headers))
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -62,7 +63,7 @@ class RawHooks:
     def __init__(self, response: Any, flight: Flight) -> None:
         self._raw = raw = response.raw
         self._flight = flight
-        self._is_encoded = bool(response.headers.get("content-encoding"))
+        self._is_encoded = response.headers.get("content-encoding") not in READABLE
         self._streaming = 0
         # Older ones have no `read1`, and who wraps them looks whether they have.
         self._originals = {name: getattr(raw, name) for name in _HOOKED if hasattr(raw, name)}
