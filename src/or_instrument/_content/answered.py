@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from or_instrument._content.items import item_parts
 from or_instrument._content.message import Draft
 from or_instrument._content.parts import parts
 from or_instrument._content.text import Item, plain
-from or_instrument._openrouter.values import get, items
+from or_instrument._openrouter.values import fields, get, items
 
 _ASSISTANT: Final = "assistant"
 _FINISH_WORDS: Final = {"tool_calls": "tool_call", "function_call": "tool_call"}
@@ -39,7 +39,7 @@ class Answer:
         choices = get(chunk, "choices")
         if choices is not None:
             for position, choice in enumerate(items(choices)):
-                self._see_choice(position, choice)
+                self._see_choice(position, fields(choice))
             return
         kind = get(chunk, "type")
         if isinstance(kind, str):
@@ -65,13 +65,13 @@ class Answer:
                 message["finish_reason"] = "error"
         return tuple(cast("list[Item]", plain(made)))
 
-    def _see_choice(self, position: int, choice: object) -> None:
-        index = get(choice, "index")
+    def _see_choice(self, position: int, choice: Mapping[str, object]) -> None:
+        index = choice.get("index")
         draft = self._choices[index if isinstance(index, int) else position]
-        source = get(choice, "message")
-        source = get(choice, "delta") if source is None else source
+        source = choice.get("message")
+        source = choice.get("delta") if source is None else source
         if source is None:
-            draft.say("text", get(choice, "text"))
+            draft.say("text", choice.get("text"))
         else:
             draft.add(source)
 

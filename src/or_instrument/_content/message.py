@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from or_instrument._content.parts import made, media, parts, text, tool_call, tool_response
 from or_instrument._content.text import Item
 from or_instrument._openrouter.values import code, fields, get, items
+
+_REASONING: Final = frozenset(("reasoning", "reasoning_content", "reasoning_details"))
 
 
 class Draft:
@@ -17,7 +20,7 @@ class Draft:
 
     def __init__(self) -> None:
         self.role: str | None = None
-        self._texts: dict[str, list[str]] = {}
+        self._texts: defaultdict[str, list[str]] = defaultdict(list)
         self._more: list[Item] = []
         self._audio: object = None
         self._calls: dict[int, tuple[dict[str, object], list[str]]] = {}
@@ -25,16 +28,17 @@ class Draft:
     def add(self, source: object) -> None:
         """Add a message or a delta."""
         said = fields(source)
-        self.role = code(said.get("role")) or self.role
-        self.say("reasoning", _reasoning(said))
-        for name, take in self._PARTS.items():
-            if (value := said.get(name)) is not None:
+        if not _REASONING.isdisjoint(said):
+            self.say("reasoning", _reasoning(said))
+        # Of a delta, which holds one or two of them, only what it holds is looked at.
+        for name, value in said.items():
+            if value is not None and (take := self._PARTS.get(name)) is not None:
                 take(self, value)
 
     def say(self, kind: str, piece: object) -> None:
         """Add a piece of text to those of its kind."""
         if isinstance(piece, str) and piece:
-            self._texts.setdefault(kind, []).append(piece)
+            self._texts[kind].append(piece)
 
     def call(self, index: int, call_id: object, name: object, arguments: object) -> None:
         """Add to a tool call: its id and name where first seen, a piece of its arguments."""
@@ -61,6 +65,10 @@ class Draft:
         if self._audio is None:
             return []
         return [{**media(get(self._audio, "data"), "audio"), **made(transcript=transcript)}]
+
+    def _take_role(self, role: object) -> None:
+        if role != self.role:
+            self.role = code(role) or self.role
 
     def _take_content(self, content: object) -> None:
         if isinstance(content, str):
@@ -92,6 +100,7 @@ class Draft:
             self.call(index, get(call, "id"), get(custom, "name"), get(custom, "input"))
 
     _PARTS: ClassVar[Mapping[str, Callable[[Draft, object], None]]] = {
+        "role": _take_role,
         "content": _take_content,
         "refusal": lambda draft, refusal: draft.say("refusal", refusal),
         "images": _take_images,
@@ -99,7 +108,7 @@ class Draft:
         "tool_calls": _take_calls,
         "function_call": _take_function,
     }
-    """What a message may hold, in the order in which it is shown; a delta of a stream holds one or two of them."""
+    """What a message may hold besides its reasoning, which is shown first."""
 
 
 def message(source: object) -> Item:
