@@ -342,10 +342,18 @@ def test_a_copy_is_told(form: str, book: Path, tmp_path: Path, capsys: pytest.Ca
     other = fill(tmp_path / "other.db", [call(1, 0.5)], process=2)
     copy = tmp_path / "copy.db"
     shutil.copy(book, copy)
-    told = f"or-instrument cost: {book} and {copy} hold rows of the same process, which are counted twice"
+    told = f"or-instrument cost: {book} and {copy} hold the same calls, which are counted twice"
     args = ("--ledger", book, "--ledger", other, "--format", form)
-    assert "same process" not in run(capsys, *args)[2]
+    assert "same calls" not in run(capsys, *args)[2]
     assert run(capsys, *args, "--ledger", copy)[2].splitlines().count(told) == 1
+
+
+def test_a_ledger_that_was_moved_while_its_process_ran_is_no_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That process goes on in the next file, with other calls."""
+    books = [fill(tmp_path / f"{number}.db", [call(number, 0.5)]) for number in (1, 2)]
+    assert run(capsys, "--ledger", books[0], "--ledger", books[1], "--format", "json")[2] == ""
 
 
 def test_jobs_that_processes_share_make_no_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -361,7 +369,7 @@ def test_days_are_utc_and_today_is_one_of_them() -> None:
     assert day("1d", today) == "2026-11-26"
     assert day("2026-11-01") == "2026-11-01"
     assert last_days("90d", today) == "2026-08-29"
-    for wrong in ("", "0d", "d", "7", "2026-13-01", "7d "):
+    for wrong in ("", "0d", "d", "7", "2026-13-01", "7d ", "20261101", "2026-W44-7", "2026-11-01T00:00", "2026-1-1"):
         with pytest.raises(argparse.ArgumentTypeError):
             day(wrong)
 

@@ -1,4 +1,4 @@
-"""Tells what would be counted twice: one file under two names, and ledgers with rows of the same process."""
+"""Tells what would be counted twice: one file under two names, and ledgers with the same calls."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ def file_of(path: str) -> object:
 
 
 def tell_copies(command: str, paths: Sequence[str], books: Sequence[sqlite3.Connection]) -> None:
-    """Say on stderr which ledgers have rows of one process, as a copy has. Raises `sqlite3.Error`."""
+    """Say on stderr which ledgers have the same calls, as a copy has. Raises `sqlite3.Error`."""
     if len(books) == 1:
         return
-    holders: dict[int, str] = {}
+    seen: list[tuple[str, sqlite3.Connection, set[int]]] = []
     for path, book in zip(paths, books, strict=True):
         # 0 is of jobs that processes share.
-        processes = [row[0] for row in book.execute("SELECT DISTINCT process FROM calls WHERE process <> 0")]
-        for other in dict.fromkeys(holders[process] for process in processes if process in holders):
-            print(
-                f"or-instrument {command}: {other} and {path} hold rows of the same process, which are counted twice",
-                file=sys.stderr,
-            )
-        for process in processes:
-            holders.setdefault(process, path)
+        processes = {row[0] for row in book.execute("SELECT DISTINCT process FROM calls WHERE process <> 0")}
+        for other, former, known in seen:
+            if any(_share_calls(former, book, process) for process in processes & known):
+                print(
+                    f"or-instrument {command}: {other} and {path} hold the same calls, which are counted twice",
+                    file=sys.stderr,
+                )
+        seen.append((path, book, processes))
+
+
+def _share_calls(one: sqlite3.Connection, other: sqlite3.Connection, process: int) -> bool:
+    # A process whose ledger was moved goes on in the next file, with higher numbers.
+    first, last = other.execute("SELECT min(call), max(call) FROM calls WHERE process = ?", (process,)).fetchone()
+    calls = one.execute("SELECT call FROM calls WHERE process = ? AND call BETWEEN ? AND ?", (process, first, last))
+    found = "SELECT 1 FROM calls WHERE process = ? AND call = ?"
+    return any(other.execute(found, (process, call)).fetchone() for (call,) in calls)

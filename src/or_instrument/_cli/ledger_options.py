@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 VARIABLE: Final = OPTIONS["ledger"].variable
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LAST_DAYS: Final = re.compile(r"([1-9][0-9]{0,3})d")
 
 
@@ -49,6 +50,9 @@ def day(text: str, today: date | None = None) -> str:
     if _LAST_DAYS.fullmatch(text):
         return last_days(text, today)
     try:
+        # Later versions of Python take other forms too, such as 20261101.
+        if _DAY.fullmatch(text) is None:
+            raise ValueError(text)
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-01, nor 7d") from None
