@@ -143,6 +143,16 @@ def test_what_a_body_is_shows_its_first_byte(stream: bool, prefix: bytes) -> Non
     assert (reply.id, reply.usage and reply.usage.cost, is_ended) == ("gen-1", 0.0012, True)
 
 
+@pytest.mark.parametrize("way", [lambda body: read([body]), whole], ids=["read", "in memory"])
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b"\n         \n" * 9000], ids=["mark", "100 KB of blanks"])
+def test_what_stands_before_a_body_hides_none_of_it(prefix: bytes, way: Any) -> None:
+    """Not its only event, whichever read brings it; services send white space for as long as an answer takes."""
+    said: Any = {**WHO, "usage": USAGE}
+    for body in (json.dumps(said).encode(), sse(said)):
+        reply, is_ended = way(prefix + body)
+        assert (reply.id, reply.usage and reply.usage.cost, is_ended) == ("gen-1", 0.0012, True)
+
+
 @pytest.mark.parametrize("body", [b"", b"RIFF\x00\x00WAVE", b"[1]", b"\xff\xfb\x90\x00", b"   "])
 def test_other_bytes_tell_nothing(body: bytes) -> None:
     """Speech, a list, nothing at all; nor do braces in the midst of them."""

@@ -45,11 +45,6 @@ def test_json_is_read_to_the_last_digit(value: Any) -> None:
     assert parse_json(json.dumps("\u20ac").encode("utf-16")) == ["\u20ac"]
 
 
-def test_a_byte_order_mark_is_left_out() -> None:
-    """Some proxies put one before the body."""
-    assert parse_body(b"\xef\xbb\xbf" + b'{"a": 1}') == [{"a": 1}]
-
-
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_an_event_may_have_several_lines_and_comments(end: str) -> None:
     """Its data lines are one text; comments and other fields are none of it."""

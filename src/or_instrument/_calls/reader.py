@@ -60,12 +60,14 @@ class Reader:
         if type(data) is not bytes:
             data, self._copies = bytes(data), True
         if self.kept is None:
+            data = data.lstrip(_BLANKS)
             self.kept = self._kind(data)
         if self.kept is not None:
             self.kept.feed(data)
 
     def read(self, body: bytes) -> None:
         """Take in a whole body that is in memory, without a copy of it."""
+        body = body.lstrip(_BLANKS)
         self.kept = kept = self._kind(body)
         if isinstance(kept, Body):
             kept.show(parse_body(body, limit=self._limit))
@@ -82,12 +84,11 @@ class Reader:
         return reply._replace(failure=with_refusal(reply.failure, self.refusal))
 
     def _kind(self, data: bytes) -> Kept | None:
-        first = data[:LIMIT].lstrip(_BLANKS)[:1]
-        if not first:
+        if not data:
             return None
-        if first == b"{":
+        if data.startswith(b"{"):
             return Body(self._fold, self._see, self._limit)
-        return Events(self._fold, several=self._several, see=self._see) if first in _EVENT_STARTS else Nothing()
+        return Events(self._fold, several=self._several, see=self._see) if data[0] in _EVENT_STARTS else Nothing()
 
 
 class Nothing:
@@ -117,7 +118,6 @@ class Body:
         """Take in the next bytes."""
         if self._excerpt is None:
             self._excerpt = Excerpt(self._limit)
-            data = data.lstrip(_BLANKS)
         self._excerpt.add(data)
 
     def settle(self) -> None:

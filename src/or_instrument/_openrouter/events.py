@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -129,14 +128,14 @@ class Excerpt:
         """Return what it says: one value, or what its head and its tail say."""
         text = bytes(self._text)
         if self.is_whole:
-            return parse_json(_without_bom(text))
+            return parse_json(text)
         return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text) or self._usage)
 
 
 def parse_body(text: bytes, limit: int | None = LIMIT) -> list[object]:
     """Return what a JSON text in memory says: one value, or, above the limit, what its head and its tail say."""
     if limit is None or len(text) <= limit:
-        return parse_json(_without_bom(text))
+        return parse_json(text)
     return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text))
 
 
@@ -149,10 +148,6 @@ def usage_in(text: bytes | bytearray) -> bytes:
             return snippet
         start = text.rfind(_USAGE, 0, start)
     return b""
-
-
-def _without_bom(text: bytes) -> bytes:
-    return text[len(BOM_UTF8) :] if text.startswith(BOM_UTF8) else text
 
 
 def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
