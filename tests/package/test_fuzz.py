@@ -134,8 +134,8 @@ def check(call: Callable[[], Any], telemetry: Telemetry, caplog: pytest.LogCaptu
     patched = or_instrument._instrument._installed
     assert patched is not None
     with pytest.MonkeyPatch.context() as without:
-        for patch in patched.patch._patches:
-            without.setattr(patch, "_observer", None)
+        for seam in patched.patch._seams:
+            without.setattr(seam, "_observer", None)
         assert seen(call) == ours
 
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
