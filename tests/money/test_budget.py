@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any
 
 import openai
 import pytest
 
-from or_instrument import BudgetExceeded, ConfigError, track
+from or_instrument import BudgetExceeded, Call, ConfigError, Reply, Request, Usage, track
 from or_instrument.testing import Answer, FakeOpenRouter
 
 ASK: Any = {"model": "a/model", "messages": [{"role": "user", "content": "hi"}]}
@@ -106,3 +106,14 @@ def test_a_limit_that_is_no_amount_is_refused(limit: Any) -> None:
 def test_a_limit_is_exact() -> None:
     """A float limit means the digits that were written."""
     assert track(limit_usd=0.1).limit_usd == Decimal("0.1")
+
+
+def test_what_is_held_is_added_exactly() -> None:
+    """Whatever precision and traps the application has set for itself: it neither raises nor stops a call too early."""
+    usage = Usage(cost=0.0951, is_byok=False)
+    held = Call(1, Request("chat", "openrouter", "a/model", "h", 443), Reply(usage=usage), "complete", 0, 1.0)
+    tracker = track(limit_usd="0.0952")
+    tracker.hold(held)
+    tracker.hold(held._replace(id=2, reply=Reply(usage=usage._replace(cost=0.00000001))))
+    with localcontext(Context(prec=1, traps=[Inexact])):
+        tracker.check_budget()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -232,6 +234,17 @@ def test_what_is_nothing_or_no_number_is_no_detail(said: dict[str, Any]) -> None
 def test_a_cost_that_is_no_money_is_dropped_and_the_rest_kept(cost: object) -> None:
     """One broken field says nothing about the others."""
     assert parse_usage({**CHAT, "cost": cost}) == PARSED._replace(cost=None)
+
+
+def test_a_cost_that_is_a_text_keeps_all_its_digits() -> None:
+    """Also those that a float has no room for, with the provider's part and in a copy from another process."""
+    told = {"cost": "0.12345678901234567890", "is_byok": True, "cost_details": {"upstream_inference_cost": "1.5"}}
+    usage = parse_usage(told)
+    assert usage is not None
+    assert usage.spend == 1.6234567890123457
+    assert usage.spend_exact == Decimal("1.62345678901234567890")
+    assert pickle.loads(pickle.dumps(usage)).spend_exact == usage.spend_exact  # noqa: S301 - our own
+    assert type(parse_usage({"cost": "0.25"}).cost) is float  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("cost", [0.0021, "0.0021", "2.1e-3"], ids=repr)

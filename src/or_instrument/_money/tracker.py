@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from functools import reduce
 from types import TracebackType
 from typing import Final
 
+from or_instrument._amounts import add
 from or_instrument._calls.scope import RECORDING, TRACKERS
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._money import export
@@ -127,7 +129,7 @@ class CostTracker:
         spent = self.total_usd
         if self._held:
             with _LOCK:
-                spent += sum(self._held.values())
+                spent = reduce(add, self._held.values(), spent)
         if self.limit_usd is not None and spent >= self.limit_usd:
             raise BudgetExceeded(self.name, spent, self.limit_usd)
 

@@ -10,11 +10,15 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from or_instrument._amounts import exact
 
 _log = logging.getLogger("or_instrument")
 _INT64_MAX = 2**63 - 1
 _LABEL_LENGTH = 256
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+_DIGITS = re.compile(r"[0-9]{1,100}\.[0-9]{1,100}")
 _EMPTY: Mapping[str, object] = {}
 
 
@@ -95,7 +99,28 @@ def amount(value: object) -> float | None:
     """Return USD from a number or a numeric string; no bool, NaN, infinity or negative is money."""
     if type(value) is float and 0.0 <= value < math.inf:
         return value
-    return _from_zero_up(value, "an amount")
+    usd = _from_zero_up(value, "an amount")
+    return Written.of(value, usd) if isinstance(value, str) and usd is not None else usd
+
+
+class Written(float):
+    """An amount that was sent as a text with more digits than a float has: they are its `str()`."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    @classmethod
+    def of(cls, text: str, number: float) -> float:
+        """Return a number with the digits of its text, where they say more."""
+        if not _DIGITS.fullmatch(text) or Decimal(text) == exact(number):
+            return number
+        written = cls(number)
+        written._text = text
+        return written
+
+    def __str__(self) -> str:
+        """Return it as it was sent."""
+        return self._text
 
 
 def seconds(value: object) -> float | None:
