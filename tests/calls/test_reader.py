@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -175,6 +176,20 @@ def test_a_large_event_tells_its_bill_in_bounded_memory(size: int, step: int) ->
     assert reply.usage is not None
     assert (reply.usage.cost, reply.usage.input_tokens, reply.id, reader.is_ended) == (0.25, 3, "gen-1", True)
     assert most < 200_000 or step > size
+
+
+def test_a_large_body_in_memory_is_not_copied() -> None:
+    """Though white space stands before it."""
+    body = b"\n         \n" * 10 + json.dumps({**WHO, "data": "y" * 8_000_000, "usage": USAGE}).encode()
+    reader = Reader()
+    tracemalloc.start()
+    try:
+        reader.read(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    reply = reader.reply()
+    assert (reply.id, reply.usage and reply.usage.cost, peak < 256 * 1024) == ("gen-1", 0.0012, True)
 
 
 def test_a_stream_is_held_in_little_however_long_it_is() -> None:

@@ -6,6 +6,7 @@ those that did not, and either is sent as `text/plain`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -17,6 +18,7 @@ from or_instrument._openrouter.stream import Events, See
 from or_instrument._records import Failure, Reply
 
 _BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
+_BEGINS: Final = re.compile(b"[^" + _BLANKS + b"]")
 _EVENT_STARTS: Final = b":deir"
 """A comment, or one of the fields data, event, id, retry."""
 
@@ -67,12 +69,13 @@ class Reader:
 
     def read(self, body: bytes) -> None:
         """Take in a whole body that is in memory, without a copy of it."""
-        body = body.lstrip(_BLANKS)
-        self.kept = kept = self._kind(body)
+        begins = _BEGINS.search(body)
+        start = len(body) if begins is None else begins.start()
+        self.kept = kept = self._kind(body[start : start + 1])
         if isinstance(kept, Body):
-            kept.show(parse_body(body, limit=self._limit))
+            kept.show(parse_body(body, self._limit, start))
         elif kept is not None:
-            kept.feed(body)
+            kept.feed(body[start:])
 
     def reply(self, failure: Failure | None = None) -> Reply:
         """Return what was answered; a failure that was seen from outside goes before the one that the answer tells."""

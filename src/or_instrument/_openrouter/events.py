@@ -132,11 +132,11 @@ class Excerpt:
         return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text) or self._usage)
 
 
-def parse_body(text: bytes, limit: int | None = LIMIT) -> list[object]:
+def parse_body(text: bytes, limit: int | None = LIMIT, start: int = 0) -> list[object]:
     """Return what a JSON text in memory says: one value, or, above the limit, what its head and its tail say."""
-    if limit is None or len(text) <= limit:
-        return parse_json(text)
-    return parse_ends(text[:_HEAD], text[-_TAIL:], usage_in(text))
+    if limit is None or len(text) - start <= limit:
+        return parse_json(text[start:])
+    return parse_ends(text[start : start + _HEAD], text[-_TAIL:], usage_in(text))
 
 
 def usage_in(text: bytes | bytearray) -> bytes:
