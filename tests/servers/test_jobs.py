@@ -166,7 +166,8 @@ def test_jupyter(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: 
     assert_books(fake, receiver)
 
 
-def test_killed(tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGUSR1])
+def test_killed(ended_by: int, tmp_path: Path, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
     """A process that is killed loses what it has not exported since the last interval, and nothing else."""
     code = """
 import signal, or_instrument
@@ -178,8 +179,8 @@ signal.pause()
 """
     with running("-c", CALL + code, env=env | {"OTEL_BSP_SCHEDULE_DELAY": "600000"}, cwd=tmp_path) as process:
         until((tmp_path / "ready").exists, "the calls")
-        process.kill()
-        process.wait(60)
+        process.send_signal(ended_by)
+        assert process.wait(60) == -ended_by
     assert len(fake.requests) == REQUESTS
     assert len(receiver.spans()) == 9
     assert receiver.total("gen_ai.usage.cost") == pytest.approx(float(fake.charged_usd) / 2)
