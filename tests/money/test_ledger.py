@@ -482,6 +482,22 @@ def test_calls_beyond_the_queue_are_counted(
     assert caplog.records == []
 
 
+def test_lost_calls_are_of_the_day_on_which_they_began(
+    path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the file is locked: reconciliation of a day tells of those alone."""
+    monkeypatch.setattr(_ledger, "_CAPACITY", 0)
+    day_ns = 86_400 * 10**9
+    for number, started_ns in enumerate((NOON_NS, NOON_NS + day_ns, NOON_NS)):
+        ledger(call(number, started_ns=started_ns))
+    assert ledger.flush()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT day, calls FROM lost ORDER BY day").fetchall() == [
+            ("2026-11-26", 2),
+            ("2026-11-27", 1),
+        ]
+
+
 def test_what_cannot_be_a_row_is_counted(path: Path, ledger: Ledger) -> None:
     """The calls beside it are written."""
     ledger(call(1))

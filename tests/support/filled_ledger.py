@@ -52,4 +52,4 @@ def begin(path: Path, moment: str) -> None:
 def note_lost(path: Path, day: str, calls: int) -> None:
     """Note in a ledger that calls of a day could not be written."""
     with closing(Journal(str(path))) as journal:
-        journal.note_lost(1, day, calls)
+        journal.note_lost(1, {day: calls})

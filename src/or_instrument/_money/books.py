@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from or_instrument._money.entry import Entry, entry_of, utc
@@ -24,7 +25,8 @@ class Books:
 
     def __init__(self, path: str) -> None:
         self.waiting: deque[tuple[Call, str | None]] = deque()
-        self.lost: deque[None] = deque()
+        self.lost: deque[str] = deque()
+        """The UTC days on which calls began that could not be written."""
         # Held while a statement runs and not longer: nothing inside yields to another greenlet.
         self.writing = threading.Lock()
         self.pause_s = FIRST_PAUSE_S
@@ -50,12 +52,20 @@ class Books:
         written = len(self._batch)
         if written:
             self._write_batch()
-        lost = len(self.lost)
+        lost = tuple(self.lost)
         if lost:
-            self._journal.note_lost(self._process, utc(time.time_ns())[:10], lost)
-            for _ in range(lost):
+            self._journal.note_lost(self._process, Counter(lost))
+            for _ in lost:
                 self.lost.popleft()
         return written
+
+    def lose(self, call: Call) -> None:
+        """Count a call that cannot be written."""
+        try:
+            day = utc(call.started_ns)[:10]
+        except (ArithmeticError, ValueError):
+            day = utc(time.time_ns())[:10]
+        self.lost.append(sys.intern(day))
 
     def drop(self) -> int:
         """Let go of what waits; return how many calls that were, those counted as lost included."""
@@ -80,7 +90,7 @@ class Books:
                     self._journal.write(self._batch[:1])
                 except _REFUSED as exc:
                     self.refusal = exc
-                    self.lost.append(None)
+                    self.lost.append(self._batch[0].started_at[:10])
                 del self._batch[0]
 
     def _next(self) -> list[Entry]:
@@ -90,5 +100,5 @@ class Books:
             try:
                 batch.append(entry_of(call, self._process, api_key_hash))
             except (ArithmeticError, MemoryError, TypeError, ValueError):
-                self.lost.append(None)
+                self.lose(call)
         return batch

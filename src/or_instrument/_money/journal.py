@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,7 +20,7 @@ _WRITE: Final = f"""
     ON CONFLICT (process, call) DO UPDATE SET {filling(COLUMNS, "excluded.")}
 """  # noqa: S608 - the names are ours
 _NOTE_LOST: Final = """
-    INSERT INTO lost (process, day, calls) VALUES (?, ?, ?)
+    INSERT INTO lost (process, day, calls) SELECT ?, key, value FROM json_each(?) WHERE true
     ON CONFLICT (process, day) DO UPDATE SET calls = calls + excluded.calls
 """
 _open: Final[set[sqlite3.Connection]] = set()
@@ -38,9 +39,9 @@ class Journal:
         """Write rows, or over the rows that look-ups recover: all of them or none."""
         self._execute(_WRITE, (encoded(entries),))
 
-    def note_lost(self, process: int, day: str, calls: int) -> None:
-        """Count calls that could not be written."""
-        self._execute(_NOTE_LOST, (process, day, calls))
+    def note_lost(self, process: int, calls: Mapping[str, int]) -> None:
+        """Count calls that could not be written, by the day on which they began: all of them or none."""
+        self._execute(_NOTE_LOST, (process, json.dumps(calls)))
 
     def close(self) -> None:
         """Close the connection; the next statement opens one anew. The last one leaves all rows in the file."""

@@ -44,7 +44,7 @@ class Ledger:
             # What the caller said, and its span, are neither wanted nor to be kept alive.
             books.waiting.append((call._replace(context=None, content=None), api_key_hash))
         else:
-            books.lost.append(None)
+            books.lose(call)
         if self._worker.start():
             self._worker.wake()
 
