@@ -19,7 +19,7 @@ from filled_ledger import begin, call, fill, made_at, note_lost
 from or_instrument import Call, Generation, Usage
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
-from or_instrument._money import own_side
+from or_instrument._money import own_side, statement
 from or_instrument._money.prune import prune
 from or_instrument._money.schema import open_ledger
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -72,7 +72,8 @@ class World:
 
 @pytest.fixture
 def world(fake: FakeOpenRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Return a service that takes our key for a management key."""
+    """Return a service that takes our key for a management key, and a command that waits for nobody."""
+    monkeypatch.setattr(command, "sleep", lambda _s: None)
     monkeypatch.setenv("OPENROUTER_API_KEY", OURS)
     monkeypatch.delenv("OR_INSTRUMENT_LEDGER", raising=False)
     fake.management_key = True
@@ -488,14 +489,14 @@ def test_growth_outlives_pruning(with_own_key: World, reconcile: Reconcile) -> N
 def while_looking_up(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
     """Have something done while what is not known is looked up, once."""
     to_do = [do]
-    look_up = command.look_up
+    look_up = statement.look_up
 
     def looking_up(*args: Any) -> None:
         look_up(*args)
         if to_do:
             to_do.pop()()
 
-    monkeypatch.setattr(command, "look_up", looking_up)
+    monkeypatch.setattr(statement, "look_up", looking_up)
 
 
 def pruning(path: Path, day: str) -> Callable[[], object]:
@@ -543,6 +544,19 @@ def test_days_that_are_pruned_meanwhile_are_not_compared(
     while_looking_up(monkeypatch, pruning(world.path, "2026-11-25"))
     code, out = reconcile()
     assert (code, lines(out)[-1][1:4]) == (0, ["0.5", "0.5", "0"])
+
+
+def test_a_call_that_is_written_a_moment_later_counts(
+    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process writes it in a batch, after the service has charged it and the key was read."""
+    world = with_own_key
+    begin(world.path, "2026-11-26T09:00")
+    reconcile(at="10:00")
+    world.charge("2026-11-26T11:59", cost=0.5)
+    monkeypatch.setattr(command, "sleep", lambda _s: world.write("2026-11-26T11:59", 0.5))
+    code, out = reconcile(at="12:00")
+    assert (code, grown(out)) == (0, ["0.5", "0.5", "0"])
 
 
 def test_a_run_that_comes_to_no_end_is_no_start(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
 from decimal import Decimal
-from time import time_ns
+from time import sleep, time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
-from or_instrument._money import own_side
+from or_instrument._money import own_side, statement
 from or_instrument._money.account import KEY
 from or_instrument._money.account_requests import ask
 from or_instrument._money.entry import utc
@@ -28,15 +28,6 @@ from or_instrument._money.growth import first_whole_day
 from or_instrument._money.own_side import Scope
 from or_instrument._money.readings import Reading, note_reading
 from or_instrument._money.reconcile import Line, Side, agree, compare, ours_as_theirs, reasons, theirs_of, total
-from or_instrument._money.statement import (
-    activity,
-    covered_from,
-    growth_start,
-    look_up,
-    one_moment,
-    others,
-    ours_of,
-)
 from or_instrument._openrouter.account_records import Activity, KeyStatus
 from or_instrument._openrouter.hosts import account_host
 
@@ -46,6 +37,7 @@ if TYPE_CHECKING:
 _KEY: Final = "OPENROUTER_API_KEY"
 _ANSWER_S: Final = 10.0
 _ASKABLE_DAYS: Final = 30
+_WRITTEN_S: Final = 1.0
 _DIFFERENT: Final = 1
 _NOT_ASKED: Final = 2
 
@@ -120,14 +112,14 @@ def _read_key(client: Any) -> tuple[KeyStatus, str]:
 
 
 def _by_activity(asked: _Asked) -> int:
-    covered = covered_from(asked.books)
+    covered = statement.covered_from(asked.books)
     scope = _askable(asked, covered)
     if scope.since >= scope.until:
         return _say(
             f"no day is complete yet: the ledger is asked from {scope.since} on, and today is {asked.today} (UTC)"
         )
-    look_up(asked.client, asked.books, scope)
-    account = activity(asked.client, scope)
+    statement.look_up(asked.client, asked.books, scope)
+    account = statement.activity(asked.client, scope)
     keys = sorted({key for book in asked.books for key in own_side.keys_of(book, scope)}, key=str)
     if not keys:
         whole = total(compare({}, theirs_of(account))).theirs
@@ -136,15 +128,15 @@ def _by_activity(asked: _Asked) -> int:
             f"all keys of the account have spent {short(whole.usd)} USD in {whole.calls} requests"
         )
     rows, by_key = (account, []) if None in keys else _by_key(asked, scope, keys)
-    ours = ours_of(asked.books, scope)
-    if covered_from(asked.books) != covered:
+    ours = statement.ours_of(asked.books, scope)
+    if statement.covered_from(asked.books) != covered:
         return _by_activity(asked)
     now = utc(time_ns())
     if scope.since == _oldest(asked) and now[:10] > asked.read_at[:10]:
         # It is another day by now, and of the oldest one OpenRouter may tell nothing any more.
         return _by_activity(asked._replace(read_at=now))
     lines = compare(ours_as_theirs(ours, rows), theirs_of(rows))
-    return _conclude(asked, [*lines, *by_key], total(lines), scope, others(account, rows))
+    return _conclude(asked, [*lines, *by_key], total(lines), scope, statement.others(account, rows))
 
 
 def _oldest(asked: _Asked) -> str:
@@ -165,9 +157,9 @@ def _askable(asked: _Asked, covered: str) -> Scope:
 def _by_key(asked: _Asked, scope: Scope, keys: Sequence[str | None]) -> tuple[list[Activity], list[Line]]:
     rows, lines = list[Activity](), list[Line]()
     for key in keys:
-        of_key = activity(asked.client, scope, key)
+        of_key = statement.activity(asked.client, scope, key)
         rows.extend(of_key)
-        sides = total(compare(ours_of(asked.books, scope._replace(key=key)), theirs_of(of_key)))
+        sides = total(compare(statement.ours_of(asked.books, scope._replace(key=key)), theirs_of(of_key)))
         lines.append(sides._replace(day="key", model=str(key)[:12]))
     return rows, lines
 
@@ -177,7 +169,7 @@ def _by_growth(asked: _Asked, status: KeyStatus) -> int:
         return _say("GET /key tells no usage of this key")
     now = Reading(asked.read_at, status.usage)
     whose = Scope(asked.host, asked.since or "", now.at, asked.key, "ended_at")
-    start = growth_start(asked.books, whose, status)
+    start = statement.growth_start(asked.books, whose, status)
     if start is None:
         note_reading(asked.books, asked.host, asked.key, now)
         since = "" if asked.since is None else f" from {asked.since} on"
@@ -189,11 +181,13 @@ def _by_growth(asked: _Asked, status: KeyStatus) -> int:
         print(f"What the key had been charged on {asked.since} is not known; the first that is known is of {start.at}.")
     # Until the reading: what ends later, though before the rows are read, is charged later too.
     scope = whose._replace(since=start.at)
-    look_up(asked.client, asked.books, scope)
-    with one_moment(asked.books):
+    statement.look_up(asked.client, asked.books, scope)
+    # A call that ended just before the reading is written a moment later.
+    sleep(_WRITTEN_S)
+    with statement.one_moment(asked.books):
         # What was removed meanwhile is carried forward in the reading.
-        again = growth_start(asked.books, whose, status)
-        ours = total(compare(ours_of(asked.books, scope), {})).ours
+        again = statement.growth_start(asked.books, whose, status)
+        ours = total(compare(statement.ours_of(asked.books, scope), {})).ours
     if again is None or again.at != start.at:
         return _by_growth(asked, status)
     # Not before: where this run comes to no end, the next one compares what it would have.
