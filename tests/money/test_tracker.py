@@ -464,6 +464,21 @@ def test_half_a_surrogate_pair_costs_no_export(rows: bool, tmp_path: Path) -> No
     assert "a?" in (tmp_path / "told.csv").read_text("utf-8")
 
 
+def test_two_that_write_one_file_at_once_spoil_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is whole, and the last one stays."""
+    target, replace, others = tmp_path / "cost.json", Path.replace, [CostTracker("other")]
+
+    def in_between(part: Path, to: Path) -> Path:
+        if others:
+            others.pop().export_json(target)
+        return replace(part, to)
+
+    monkeypatch.setattr(Path, "replace", in_between)
+    CostTracker("last").export_json(target)
+    assert json.loads(target.read_text())["name"] == "last"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is written as a whole or not at all."""
     target = tmp_path / "cost.csv"

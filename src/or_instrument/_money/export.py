@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -68,7 +69,8 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     target = Path(path)
     if not target.name or "\0" in str(target):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path))
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Other threads, and processes of the same number in other containers, may write this file too.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         # Half a surrogate pair, which an attribute may hold, is no UTF-8: the rest is worth more.
         with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
