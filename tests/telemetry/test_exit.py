@@ -88,7 +88,7 @@ def test_providers_of_the_application_are_flushed_and_not_shut_down(
 ASKED_AGAIN = (
     CALL
     + """
-import atexit, signal, sys, threading
+import atexit, multiprocessing.util, signal, sys, threading
 import or_instrument
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -108,20 +108,30 @@ class Slow(NoOpTracerProvider):
 
 def last():
     gave_up.set()
-    print(exported)
+    print(exported, flush=True)
 
-atexit.register(last)  # the first to be registered runs last
+def work():
+    multiprocessing.util.Finalize(None, last, exitpriority=-1)
+    ask()
+
 signal.signal(signal.SIGQUIT, on_signal)
 or_instrument.uninstrument()
 or_instrument.instrument(tracer_provider=Slow())
-ask()
 """
 )
 
 
-def test_a_handler_that_asks_for_the_exit_under_way_does_not_cut_it_short(env: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [
+        "atexit.register(last); ask()",  # the first to be registered runs last
+        "child = multiprocessing.get_context('fork').Process(target=work); child.start(); child.join()",
+    ],
+    ids=["program", "child"],
+)
+def test_a_handler_that_asks_for_the_exit_under_way_does_not_cut_it_short(where: str, env: dict[str, str]) -> None:
     """As a worker of gunicorn does, which at Ctrl-C hears its terminal and then its master."""
-    done = run("-c", ASKED_AGAIN, env=env)
+    done = run("-W", "ignore::DeprecationWarning", "-c", ASKED_AGAIN + where, env=env)
     assert (done.stdout, done.stderr) == ("[True]\n", "")
 
 

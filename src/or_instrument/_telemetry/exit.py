@@ -71,7 +71,7 @@ class Exit:
         # Children of multiprocessing run no exit functions but its own.
         multiprocessing = sys.modules.get("multiprocessing.util")
         if multiprocessing is not None:
-            multiprocessing.Finalize(None, self.close, exitpriority=0)
+            multiprocessing.Finalize(None, self._exit, exitpriority=0)
 
     def note(self, _call: Call) -> None:
         """Know that there is something to export; of a call that an exit function made, export it at once."""
