@@ -178,6 +178,14 @@ def test_a_large_event_tells_its_bill_in_bounded_memory(size: int, step: int) ->
     assert most < 200_000 or step > size
 
 
+def test_a_large_body_whose_fields_are_sorted_tells_who_answered() -> None:
+    """Proxies write them so: all but the choices stand behind these then, the bill last."""
+    said = {**WHO, "object": "x", "created": 1, "choices": [{"text": "y" * 90_000, "finish_reason": "stop"}]}
+    reply, _ = whole(json.dumps({**said, "usage": USAGE}, sort_keys=True).encode())
+    assert (reply.id, reply.model, reply.provider, reply.finish_reasons) == (*WHO.values(), ("stop",))
+    assert (reply.usage and reply.usage.cost) == 0.0012
+
+
 def test_a_large_body_in_memory_is_not_copied() -> None:
     """Though white space stands before it."""
     body = b"\n         \n" * 10 + json.dumps({**WHO, "data": "y" * 8_000_000, "usage": USAGE}).encode()

@@ -177,11 +177,20 @@ def _tail_fields(tail: str) -> dict[str, Any]:
     # What follows the last large value up to the end of the object is an object itself, once it is opened.
     usages = [found.start() for found in _USAGE_KEY.finditer(tail)]
     before = [found.end() for found in _AFTER_LARGE.finditer(tail, 0, usages[0] if usages else len(tail))]
-    for start in (*before[:-_TRIES:-1], *usages):
-        with suppress(ValueError, RecursionError):
-            fields, end = _decoder.raw_decode("{" + tail[start:])
-            if _is_end(tail[start + end - 1 :]):
-                return _object(fields)
+    fields: dict[str, Any] = {}
+    for start in before[:-_TRIES:-1]:
+        more = _opened(tail, start)
+        if fields and not more:
+            break
+        fields = more or fields
+    return fields or next(filter(None, (_opened(tail, start) for start in usages)), fields)
+
+
+def _opened(tail: str, start: int) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        fields, end = _decoder.raw_decode("{" + tail[start:])
+        if _is_end(tail[start + end - 1 :]):
+            return _object(fields)
     return {}
 
 
