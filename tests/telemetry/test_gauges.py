@@ -145,6 +145,29 @@ def test_failed_read_keeps_the_last_value_and_its_age(meter: Meter) -> None:
     assert meter.values() == {}
 
 
+def test_a_ledger_that_cannot_be_read_lets_the_age_grow(meter: Meter) -> None:
+    """What was compared last stays, and somebody may be told that it is old; the account itself is shown as read."""
+    now = 100.0
+    compared: list[Any] = [Decimal("0.5"), OSError("gone"), Decimal("0.25")]
+
+    def compare(_status: KeyStatus) -> Decimal:
+        answer = compared.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    usages = iter((1, 2, 3))
+    gauges = AccountGauges(lambda: status(usage=next(usages)), 3600, clock=lambda: now, unattributed=compare)
+    gauges.show(meter.provider)
+    gauges.refresh()
+    now = 160.0
+    gauges.refresh()
+    assert meter.values() == {"usage": 2, "age": 60, "unattributed": 0.5}
+    gauges.refresh()
+    assert meter.values() == {"usage": 3, "age": 0, "unattributed": 0.25}
+    gauges.close()
+
+
 def test_nothing_is_shown_before_the_first_answer(fake: OddAccount, client: openai.OpenAI, meter: Meter) -> None:
     """While the service hangs, a collection does not wait and shows nothing."""
     fake.answers = [fake.hanging()]

@@ -125,11 +125,14 @@ class AccountGauges:
         except Exception as exc:  # noqa: BLE001 - the shield
             report("reading the account", exc)
             return
-        self._last = status, self._clock()
+        former, self._last = self._last, (status, self._clock())
         try:
             self._unattributed = self._compare(status)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("comparing the account with the ledger", exc)
+            if former is not None:
+                # What was compared is as old as before, and the age is that of all.
+                self._last = status, former[1]
 
     def close(self) -> None:
         """End the thread; the gauges show nothing more."""
