@@ -288,6 +288,19 @@ def test_a_large_refusal_is_a_failure(order: tuple[str, ...]) -> None:
             assert reply.failure.type == "502"
 
 
+@pytest.mark.parametrize("large", ["message", "raw"])
+def test_a_large_refusal_tells_its_type(large: str) -> None:
+    """What quotes the prompt may be before it, or after it, in the object that it stands in."""
+    said = {"message": "m", "raw": "r", large: "x" * 90_000}
+    metadata = {"error_type": "invalid_request", "raw": said["raw"]}
+    body = json.dumps(
+        {"error": {"code": 400, "message": said["message"], "metadata": metadata}, "user_id": "u"}
+    ).encode()
+    for reply in (whole(body)[0], read([b"data: " + body + b"\n\n"])[0]):
+        assert reply.failure is not None
+        assert (reply.failure.type, reply.failure.code) == ("invalid_request", "400")
+
+
 def test_comments_push_nothing_out() -> None:
     """Keep-alives between the finish reason and the usage, each a read of its own."""
     parts = [sse(chunk, done=False) for chunk in (text(), text("", "stop"), {**WHO, "choices": [], "usage": USAGE})]

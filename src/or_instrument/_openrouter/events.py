@@ -159,15 +159,15 @@ def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
         said += _usage_fields(usage.decode(errors="replace"))
     if not any(_METADATA in fields or _METADATA in _inside(fields) for fields in said):
         said += _metadata_fields(tail.decode(errors="replace"))
-    if _IS_ERROR.match(head) and not any("error" in fields for fields in said):
-        said.append({"error": _error(tail)})
+    if _IS_ERROR.match(head) and not any("metadata" in _object(fields.get("error")) for fields in said):
+        said.append({"error": _error(head + tail)})
     return [*([{"choices": [finish]}] if finish else []), *said]
 
 
 def _head_fields(head: str) -> dict[str, Any]:
-    # What stands before a comma is whole, once the objects around it are closed: the top one, or one in an event.
+    # What stands before a comma is whole, once the objects around it are closed, at most three of them.
     for found in list(_NEXT_KEY.finditer(head))[:-_TRIES:-1]:
-        for close in ("}", "}}"):
+        for close in ("}", "}}", "}}}"):
             with suppress(ValueError, RecursionError):
                 return _object(json.loads(head[: found.start()] + close))
     return {}
@@ -214,8 +214,8 @@ def _metadata_fields(tail: str) -> list[dict[str, Any]]:
     return []
 
 
-def _error(tail: bytes) -> dict[str, object]:
-    code, kind = _CODE.search(tail), _ERROR_TYPE.search(tail)
+def _error(ends: bytes) -> dict[str, object]:
+    code, kind = _CODE.search(ends), _ERROR_TYPE.search(ends)
     metadata = {} if kind is None else {"error_type": kind[1].decode(errors="replace")}
     return {"code": "error" if code is None else code[1].decode(errors="replace"), "metadata": metadata}
 
