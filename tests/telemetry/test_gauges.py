@@ -40,6 +40,7 @@ from or_instrument._money.readings import Reading
 from or_instrument._money.schema import open_ledger
 from or_instrument._money.unattributed import Unattributed
 from or_instrument._openrouter.account import read_key
+from or_instrument._telemetry import gauges as gauges_module
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_a_ledger_that_cannot_be_read_lets_the_age_grow(meter: Meter) -> None:
     now = 100.0
     compared: list[Any] = [Decimal("0.5"), OSError("gone"), Decimal("0.25")]
 
-    def compare(_status: KeyStatus) -> Decimal:
+    def compare(_status: KeyStatus, _key: object) -> Decimal:
         answer = compared.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -296,6 +297,28 @@ def test_a_key_that_takes_the_place_of_another_begins_anew(client: openai.OpenAI
     with observe_account(client, meter_provider=meter.provider, every_s=3600) as gauges:
         gauges.refresh()
         client.api_key = "sk-or-next"
+        gauges.refresh()
+        assert meter.values()["unattributed"] == 0
+
+
+def test_a_key_that_changes_while_it_is_read_is_no_reading_of_the_next(
+    client: openai.OpenAI, meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the former one was charged is noted for neither."""
+    instrument(hosts=["127.0.0.1"], ledger=tmp_path / "costs.db")
+    client.chat.completions.create(model="a/model", messages=[])
+    read = gauges_module._read
+    with observe_account(client, meter_provider=meter.provider, every_s=3600) as gauges:
+        gauges.refresh()
+
+        def changing(asking: Any) -> KeyStatus:
+            told = read(asking)
+            client.api_key = "sk-or-next"
+            return told
+
+        monkeypatch.setattr(gauges_module, "_read", changing)
+        gauges.refresh()
+        assert "unattributed" not in meter.values()
         gauges.refresh()
         assert meter.values()["unattributed"] == 0
 

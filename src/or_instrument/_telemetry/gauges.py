@@ -16,7 +16,7 @@ from opentelemetry.metrics import Observation
 
 from or_instrument._calls.scope import plain_attributes
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import PerProcess, Worker
+from or_instrument._calls.worker import PerKind, PerProcess, Worker, new_lock
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
 from or_instrument._money.account import KEY
@@ -75,7 +75,7 @@ def observe_account(
     check_client(client, "OpenAI or openai.AsyncOpenAI")
     check_provider("meter_provider", meter_provider, "get_meter")
     compare = partial(_unattributed, client, PerProcess(_Compared))
-    gauges = AccountGauges(lambda: _read(client), every_s, attributes, unattributed=compare)
+    gauges = AccountGauges(lambda: _read(client), every_s, attributes, key=lambda: client.api_key, unattributed=compare)
     gauges.show(meter_provider)
     gauges.start()
     return gauges
@@ -89,18 +89,22 @@ class AccountGauges:
         read: Callable[[], KeyStatus],
         every_s: float,
         attributes: Mapping[str, AttributeValue] = NOTHING,
+        *,
         clock: Callable[[], float] = monotonic,
-        unattributed: Callable[[KeyStatus], Decimal | None] = lambda _status: None,
+        key: Callable[[], object] = lambda: None,
+        unattributed: Callable[[KeyStatus, object], Decimal | None] = lambda _status, _key: None,
     ) -> None:
         self._read = read
         self._every_s = every_s
         self._attributes = plain_attributes(attributes)
         self._clock = clock
+        self._key = key
         self._compare = unattributed
         self._last: tuple[KeyStatus, float] | None = None
         self._unattributed: Decimal | None = None
         self._hide: Callable[[], None] = lambda: None
         self._is_started = False
+        self._reading = PerKind(new_lock)
         self._worker = Worker("or_instrument-account", self._work)
 
     def show(self, provider: otel_metrics.MeterProvider | None = None) -> None:
@@ -120,6 +124,12 @@ class AccountGauges:
 
     def refresh(self) -> None:
         """Read now; where that fails, keep what there is."""
+        # One after the other: what was read before takes the place of nothing that was read later.
+        with self._reading():
+            self._refresh()
+
+    def _refresh(self) -> None:
+        key = self._key()
         try:
             status = self._read()
         except Exception as exc:  # noqa: BLE001 - the shield
@@ -127,7 +137,7 @@ class AccountGauges:
             return
         former, self._last = self._last, (status, self._clock())
         try:
-            self._unattributed = self._compare(status)
+            self._unattributed = self._compare(status, key)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("comparing the account with the ledger", exc)
             if former is not None:
@@ -173,13 +183,12 @@ class AccountGauges:
         return self._points(None if self._last is None else self._clock() - self._last[1])
 
 
-def _unattributed(
-    client: Any, made: PerProcess[dict[tuple[str, str, str], Unattributed]], status: KeyStatus
-) -> Decimal | None:
+def _unattributed(client: Any, made: PerProcess[_Compared], status: KeyStatus, key: object) -> Decimal | None:
     # Before anything else: what a call is charged while the ledger is opened is growth since this reading.
     read_at = utc(time_ns())
-    path, key, books = ledger_path(), client.api_key, made()
-    if path is None or not isinstance(key, str) or not key or status.usage is None:
+    path, books = ledger_path(), made()
+    # Where the key is another by now, nobody knows which of them was read.
+    if path is None or not isinstance(key, str) or not key or key != client.api_key or status.usage is None:
         return None
     known = path, account_host(client.base_url.host), sha256(key.encode()).hexdigest()
     if known not in books:
