@@ -190,7 +190,8 @@ def uploads(session: nox.Session) -> None:
 def splits(session: nox.Session) -> None:
     """Streams cut at random, 2,000 of them; `OR_INSTRUMENT_RECORDED` may name a folder of recorded exchanges."""
     session.install(".[test]")
-    session.run("pytest", "-q", "tests/calls/test_reader.py", *session.posargs, env={"OR_INSTRUMENT_SPLITS": "2000"})
+    random = {"OR_INSTRUMENT_SPLITS": "2000", "OR_INSTRUMENT_TESTS_RANDOM": "true"}
+    session.run("pytest", "-q", "tests/calls/test_reader.py", *session.posargs, env=random)
 
 
 @nox.session
