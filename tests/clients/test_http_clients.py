@@ -510,6 +510,27 @@ def test_refusal_that_a_hook_raises_is_a_refusal(telemetry: Telemetry, library: 
     assert (call.failure.type, call.failure.retry_after) == ("429", 7.0)
 
 
+@pytest.mark.parametrize(("reads", "told"), [(True, "payment_required"), (False, "402")])
+@pytest.mark.parametrize("library", [httpx, httpx2, requests])
+def test_refusal_that_a_hook_has_read_tells_its_type(
+    fake: FakeOpenRouter, telemetry: Telemetry, library: Any, reads: bool, told: str
+) -> None:
+    """A hook that reads the body for its log, and raises then, leaves it in memory; one that does not, does not."""
+    fake.script(errors.insufficient_credits())
+
+    def check(response: Any, **_: Any) -> None:
+        assert not reads or (response.read() if hasattr(response, "read") else response.content)
+        response.raise_for_status()
+
+    is_requests = library is requests
+    client = requests.Session() if is_requests else library.Client(event_hooks={"response": [check]})
+    with client, pytest.raises(Exception, match="402"):
+        client.post(url(fake), json=BODY, **({"hooks": {"response": check}} if is_requests else {}))
+    (call,) = telemetry.settle().calls
+    assert call.failure is not None
+    assert (call.failure.type, call.failure.status_code) == (told, 402)
+
+
 def test_video_is_recorded_once_and_never_looked_up(fake: FakeOpenRouter, instrumented: Any) -> None:
     """A video's POST, which answers with a generation id, is no call; the poll that shows its cost is one."""
     telemetry = instrumented(lookup="missing")

@@ -94,8 +94,8 @@ class Exchange:
     def raised(self, exc: BaseException, *, with_response: bool = True) -> None:
         """See an exception in flight; a cancelled call is one like any other.
 
-        Of a response whose body may still have to be read (not `with_response`) the status and the headers are seen:
-        that of the exception with which a hook refuses it.
+        Of a response whose body may still have to be read (not `with_response`) the status and the headers are seen,
+        and the body only where it has been: that of the exception with which a hook refuses it.
         """
         flight, self.is_awaited = self.flight, False
         if not flight.is_open:
@@ -104,6 +104,9 @@ class Exchange:
             error_type, response = None, getattr(exc, "response", None)
             if response is not None and not with_response:
                 self._answered_with(response.status_code, response.headers)
+                body = getattr(response, "_content", None)  # what a hook has read; `content` might read it
+                if isinstance(body, bytes):
+                    flight.reader.read(body)
                 if flight.reader.refusal is not None:
                     flight.finish("error")
                     return
