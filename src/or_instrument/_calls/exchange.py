@@ -9,9 +9,9 @@ from typing import Any, Final, TypeAlias
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._calls.shield import report
-from or_instrument._openrouter.events import parse_json
 from or_instrument._openrouter.failure import failure_of_exception, refusal_of
 from or_instrument._openrouter.headers import Named, read_headers
+from or_instrument._openrouter.json_text import parse_json
 from or_instrument._openrouter.values import get
 
 _REFUSED: Final = 400

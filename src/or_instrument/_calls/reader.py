@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from or_instrument._openrouter.events import LIMIT, Excerpt, parse_body
 from or_instrument._openrouter.failure import with_refusal
 from or_instrument._openrouter.fold import Fold
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
+from or_instrument._openrouter.json_text import LIMIT, Excerpt, parse_body
 from or_instrument._openrouter.stream import Events, See
 from or_instrument._records import Failure, Reply
 

@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from or_instrument._openrouter.events import (
-    LIMIT,
-    Excerpt,
-    events,
-    parse_body,
-    telling,
-    tells,
-    with_line_feeds,
-)
+from or_instrument._openrouter.events import events, telling, tells, with_line_feeds
 from or_instrument._openrouter.fold import Fold
+from or_instrument._openrouter.json_text import LIMIT, Excerpt, parse_body
 from or_instrument._openrouter.terminal import ends, is_done
 
 See: TypeAlias = Callable[[object], None]

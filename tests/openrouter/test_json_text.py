@@ -1,0 +1,113 @@
+"""Facts about parsing JSON: any text, and the ends of one that is too large to be parsed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from or_instrument._openrouter.json_text import LIMIT, Excerpt, parse_body, parse_ends, parse_json, usage_in
+
+USAGE: Any = {"prompt_tokens": 3, "cost": 0.25, "cost_details": {"upstream_inference_cost": None}}
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"{", b"\xff", b"nope", b"[" * 100_000])
+def test_what_is_no_json_is_nothing(text: bytes) -> None:
+    """Broken, empty, binary and bottomless texts are nothing, and raise nothing."""
+    assert parse_json(text) == []
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    )
+)
+def test_json_is_read_to_the_last_digit(value: Any) -> None:
+    """Every value is what the standard library reads, with numbers of any size, and surrogates without their half."""
+    text = json.dumps(value).encode()
+    assert parse_json(text) == [value]
+    assert parse_json(b'"\\ud800"') == ["\ud800"]
+    assert parse_json(json.dumps("\u20ac").encode("utf-16")) == ["\u20ac"]
+
+
+ORDERS = ("chat", "embeddings", "images", "routed")
+
+
+def large(order: str) -> dict[str, Any]:
+    """Return a body of more than 64 KiB in the order that a kind of endpoint has."""
+    top = {"id": "gen-1", "model": "m", "provider": "Acme"}
+    if order == "embeddings":
+        return {"object": "list", "data": [{"embedding": [0.5] * 30_000}], "model": "m", "usage": USAGE, **top}
+    if order == "images":
+        return {"created": 1, "data": [{"b64_json": "x" * 90_000, "model": "not this"}], "usage": USAGE}
+    if order == "routed":
+        endpoints = [{"provider": f"P{number}", "model": "m", "selected": number == 7} for number in range(20)]
+        routing = {"attempt": 1, "endpoints": {"available": endpoints}, "attempts": [{"status": 200}]}
+        return {**top, "choices": [{"text": "x" * 90_000}], "openrouter_metadata": routing, "usage": USAGE}
+    choice = {"finish_reason": "stop", "message": {"content": 'a "usage": {} \\' + "x" * 90_000}}
+    return {**top, "choices": [choice], "service_tier": "flex", "usage": USAGE, "system_fingerprint": None}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("space", ["", " "])
+def test_the_ends_of_a_large_body_tell_who_answered_and_the_bill(order: str, space: str) -> None:
+    """Fields at the top of the object are found before and behind the large value, and none inside of it."""
+    body = large(order)
+    text = json.dumps(body, separators=("," + space, ":" + space)).encode()
+    said: dict[str, Any] = {}
+    for part in parse_body(text):
+        said.update(part)  # type: ignore[call-overload]
+
+    assert len(text) > LIMIT
+    wanted = {key: value for key, value in body.items() if key not in ("data", "choices", "object", "created")}
+    assert wanted.items() <= said.items()
+    assert said.get("model") == body.get("model")
+
+
+@given(
+    st.lists(st.integers(1, 70_000), min_size=1, max_size=12),
+    st.sampled_from(["chat", "embeddings", "images", "routed"]),
+)
+def test_an_excerpt_says_what_the_whole_says(cuts: list[int], order: str) -> None:
+    """However a large body is cut, the same is read of it, and at most 64 KiB are held."""
+    text = json.dumps(large(order)).encode()
+    excerpt, start = Excerpt(), 0
+    for cut in (*cuts, len(text)):
+        excerpt.add(text[start : start + cut])
+        start += cut
+    assert excerpt.bodies() == parse_body(text)
+    assert not excerpt.is_whole
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_any_ends_are_read_without_an_exception(head: bytes, tail: bytes) -> None:
+    """Whatever the bytes are."""
+    assert all(isinstance(part, dict) for part in parse_ends(b'{"id":"x","data":[' + head, tail + b'],"usage":{}}'))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"usage": {"cost": 1}, "x": {"usage": null}}', b'"usage": {"cost": 1}'),
+        (b'{"usage": null}', b""),
+        (b"{}", b""),
+    ],
+)
+def test_a_usage_that_is_null_is_passed_over(text: bytes, found: bytes) -> None:
+    """The last one that has a value counts."""
+    assert usage_in(text).startswith(found)
+    assert bool(usage_in(text)) == bool(found)
+
+
+def test_routing_behind_the_usage_of_a_large_body_is_read() -> None:
+    """At the end of the tail it is read with all that stands there."""
+    routing = {"attempt": 1, "strategy": "direct"}
+    body = {"id": "gen-1", "choices": [{"text": "x" * 90_000}], "usage": USAGE, "openrouter_metadata": routing}
+    said = [
+        part["openrouter_metadata"] for part in parse_body(json.dumps(body).encode()) if "openrouter_metadata" in part
+    ]  # type: ignore[operator, index]
+    assert said == [routing]
