@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from or_instrument._clients.registry import Seams
-from or_instrument._errors import ConfigError
-from or_instrument._extras import MissingExtra
 from or_instrument._money.open_ledgers import ledger_at
-from or_instrument._options import OPTIONS
 from or_instrument._records import Call, Sink
 from or_instrument._settings import Settings
 from or_instrument._telemetry import names
@@ -24,6 +18,7 @@ from or_instrument._telemetry.providers import Providers
 from or_instrument._telemetry.servers import SERVERS
 from or_instrument._telemetry.sigterm import SIGTERM
 from or_instrument._telemetry.span import Spans
+from or_instrument._telemetry.variables import is_sdk_disabled
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
     from or_instrument._telemetry.content import Events
     from or_instrument._telemetry.exporters import Exporters
 
-_log = logging.getLogger("or_instrument")
 _SCOPE: Final = "or_instrument"
 
 
@@ -111,7 +105,7 @@ class Assembly:
             ours.append(SpanContent(only_theirs=settings.spans == "enrich", backend=_backend(settings)))
         if spans:
             ours.append(spans)
-        if settings.metrics and not _sdk_disabled():
+        if settings.metrics and not is_sdk_disabled():
             ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
         return ours
 
@@ -134,46 +128,6 @@ class Assembly:
         """Return all providers that something may have been recorded with."""
         providers = self.providers.in_use()
         return providers if self.events is None else (*providers, self.events.provider)
-
-
-def load_exporters(exporter: str, *, is_asked: bool) -> Exporters | None:
-    if exporter == "none" or _sdk_disabled():
-        return None
-    from or_instrument._telemetry.exporters import load  # noqa: PLC0415 - who exports otherwise need not import the SDK
-
-    try:
-        return load(exporter)
-    except MissingExtra as exc:
-        if is_asked:
-            raise ConfigError(f"exporter={exporter!r}: {exc}") from exc
-        _log.warning("exporter %s: %s. Nothing is exported.", exporter, exc)
-        return None
-
-
-def load_estimator(*, is_asked: bool) -> Callable[[Call], Call] | None:
-    from or_instrument._money.estimate import estimator  # noqa: PLC0415 - see `load_exporters`
-
-    try:
-        return estimator()
-    except MissingExtra as exc:
-        if is_asked:
-            raise ConfigError(f"estimate=True: {exc}") from exc
-        _log.warning("estimate: %s. Nothing is estimated.", exc)
-        return None
-
-
-def checked_ledger(path: str | None, *, is_asked: bool) -> str | None:
-    if path is None:
-        return None
-    try:
-        import_module("sqlite3")
-    except ImportError as exc:
-        if is_asked:
-            raise ConfigError(f"ledger={path!r}: this Python was built without SQLite ({exc})") from exc
-        variable = OPTIONS["ledger"].variable
-        _log.warning("%s: this Python was built without SQLite (%s). No ledger is kept.", variable, exc)
-        return None
-    return path
 
 
 def _amend(settings: Settings, estimate: Callable[[Call], Call] | None) -> Callable[[Call], Call]:
@@ -216,7 +170,7 @@ def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
 
 
 def _spans(settings: Settings, providers: Providers) -> Enricher | None:
-    if settings.spans == "off" or _sdk_disabled():
+    if settings.spans == "off" or is_sdk_disabled():
         return None
     aliases = settings.cost_aliases
     tracer = providers.tracer(_SCOPE, __version__)
@@ -233,14 +187,9 @@ def _backend(settings: Settings) -> Backend | None:
 
 
 def _events(settings: Settings, logger_provider: LoggerProvider | None) -> Events | None:
-    if settings.content not in ("event_only", "span_and_event") or _sdk_disabled():
+    if settings.content not in ("event_only", "span_and_event") or is_sdk_disabled():
         return None
     from or_instrument._telemetry.content import open_events  # noqa: PLC0415 - see `_capture`
 
     spend_names = (names.SPEND, names.SPEND_ALIAS, *settings.cost_aliases)
     return open_events(_SCOPE, __version__, logger_provider, spend_names)
-
-
-def _sdk_disabled() -> bool:
-    # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from or_instrument._assembly import Assembly, Wanted, checked_ledger, load_estimator, load_exporters
+from or_instrument._assembly import Assembly, Wanted
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._checks import checked_redact, checked_sinks
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import flush_ledgers, leave_ledger
+from or_instrument._optional import checked_ledger, load_estimator, load_exporters
 from or_instrument._options import ENABLED, OPTIONS
 from or_instrument._records import Sink
 from or_instrument._settings import enabled, refuse_unknown, resolve

@@ -17,6 +17,7 @@ from or_instrument._extras import MissingExtra
 from or_instrument._instrument import installed
 from or_instrument._options import ENABLED
 from or_instrument._settings import enabled, explain
+from or_instrument._telemetry.variables import is_sdk_disabled
 
 _PREFIX: Final = "OR_INSTRUMENT_"
 _HOOK: Final = "or_instrument_startup.pth"
@@ -64,7 +65,7 @@ def switches() -> Iterator[Finding]:
             yield Finding(NOTE, variable, "there is no such variable", f"the variables are {', '.join(told)}")
     if enabled(os.environ) is False:
         yield Finding(PROBLEM, "switch", f"{ENABLED} is false: nothing is recorded", f"unset it, or {ENABLED}=true")
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_sdk_disabled():
         yield Finding(PROBLEM, "switch", "OTEL_SDK_DISABLED is true: no span and no metric is made", "unset it")
     disabled = os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
     if {"openrouter", "*"} & {name.strip() for name in disabled}:

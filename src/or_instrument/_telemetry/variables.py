@@ -1,4 +1,4 @@
-"""Keeps the SDK from taking an empty variable for a set one.
+"""The variables of OpenTelemetry's SDK: what we read of them, and that it takes no empty one for a set one.
 
 The specification says that an empty variable is an unset one; templates of deployments leave such behind. The SDK for
 Python takes an empty endpoint for the endpoint, and an empty timeout for an error.
@@ -10,6 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def is_sdk_disabled() -> bool:
+    """Return whether nothing is to be made of what is recorded.
+
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
+    """
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 @contextmanager
