@@ -16,6 +16,7 @@ from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -439,6 +440,54 @@ def test_what_is_beside_a_new_file_goes_before_it_comes(path: Path, monkeypatch:
         os.close(folder)
     assert seen == [False, False]
     assert not log.exists()
+
+
+def test_a_lock_of_somebody_elses_on_the_folder_is_not_waited_for(path: Path) -> None:
+    """`flock DIR COMMAND` is how many a job makes sure that it runs once."""
+    fcntl = pytest.importorskip("fcntl")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        open_ledger(path, make=True).close()
+    finally:
+        os.close(folder)
+    assert rows(path) == []
+
+
+def test_a_file_that_is_moved_while_it_is_written_is_left_to_who_writes_it(path: Path) -> None:
+    """Its newest rows are in a log that bears the former name, and another one would spoil the file."""
+    pytest.importorskip("fcntl")
+    moved = path.with_name("moved.db")
+    code = """
+import sys
+from pathlib import Path
+from or_instrument._money.journal import Journal
+
+journal = Journal(sys.argv[1])
+journal.note_lost(1, {"2026-11-26": 7})
+Path(sys.argv[1]).rename(sys.argv[2])
+print("moved", flush=True)
+sys.stdin.read()
+journal.close()
+"""
+    command = [sys.executable, "-c", code, str(path), str(moved)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "moved\n"
+        with pytest.raises(NotALedgerError, match="was renamed while processes write it"):
+            open_ledger(moved)
+        process.communicate("")
+    open_ledger(moved).close()
+    assert lost(moved) == 7
+
+
+def test_a_log_that_another_settles_is_not_taken_for_settled(path: Path) -> None:
+    """SQLite says that it is busy, and how much there is to do, it does not say then."""
+    journal = Journal(str(path))
+    journal._inode = 1
+    busy: Any = SimpleNamespace(execute=lambda _: SimpleNamespace(fetchone=lambda: (1, -1, -1)))
+    with pytest.raises(sqlite3.OperationalError, match="locked by another process"):
+        journal._settle_elsewhere(busy)
 
 
 def test_a_file_that_is_moved_takes_all_its_rows_along(path: Path) -> None:

@@ -6,9 +6,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
+from or_instrument._calls.shield import report
 from or_instrument._money.entry import COLUMNS, Entry, encoded
 from or_instrument._money.filling import filling
 from or_instrument._money.schema import open_ledger
@@ -46,8 +46,10 @@ class Journal:
     def close(self) -> None:
         """Close the connection; the next statement opens one anew. The last one leaves all rows in the file."""
         if self._connection is not None:
-            with suppress(OSError, sqlite3.Error):
+            try:
                 self._settle_elsewhere(self._connection)
+            except (OSError, sqlite3.Error) as exc:
+                report(f"leaving the ledger that was {self._path}, whose newest rows may be lost,", exc)
             _open.discard(self._connection)
             self._connection.close()
             self._connection = None
@@ -59,20 +61,20 @@ class Journal:
         """
         if self._inode == _inode(self._path):
             return False
-        _, logged, settled = connection.execute("PRAGMA wal_checkpoint").fetchone()
-        if settled < logged:
-            raise sqlite3.OperationalError("the log of a file that was moved is locked by a reader")
+        is_busy, logged, settled = connection.execute("PRAGMA wal_checkpoint").fetchone()
+        if is_busy or settled < logged:
+            raise sqlite3.OperationalError("the log of a file that was moved is locked by another process")
         return True
 
     def _execute(self, statement: str, parameters: Sequence[object]) -> None:
-        if self._connection is not None and self._settle_elsewhere(self._connection):
-            # What was written there now would be lost.
-            self.close()
-        if self._connection is None:
-            self._connection = open_ledger(self._path, make=True, timeout_s=0)
-            self._inode = _inode(self._path)
-            _open.add(self._connection)
         try:
+            if self._connection is not None and self._settle_elsewhere(self._connection):
+                # What was written there now would be lost.
+                self.close()
+            if self._connection is None:
+                self._connection = open_ledger(self._path, make=True, timeout_s=0)
+                self._inode = _inode(self._path)
+                _open.add(self._connection)
             self._connection.execute(statement, parameters)
         except sqlite3.OperationalError:
             raise

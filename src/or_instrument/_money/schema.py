@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,6 +89,10 @@ MIGRATIONS: Final = (
 _APPLICATION: Final = 0x4F524C47
 """`ORLG`: tells our files from other databases (https://www.sqlite.org/pragma.html#pragma_application_id)."""
 _BUSY_TIMEOUT_S: Final = 5.0
+_ALONE_S: Final = 0.05
+"""A hundred times as long as it takes to make a file."""
+_SHARED_LOCKS: Final = (510, 0x40000002)
+"""What SQLite locks of a database while it is open: `SHARED_SIZE` and `SHARED_FIRST` of its os.h."""
 
 
 class NotALedgerError(Exception):
@@ -126,6 +131,8 @@ def _check_there(path: Path, make: bool) -> None:
         if not path.is_file():
             # Of a pipe nothing may ever come, and the mode of a device is everybody's.
             raise NotALedgerError(f"{path} is no regular file")
+        if not make:
+            _check_settled(path)
         return
     if not make:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -149,11 +156,37 @@ def _alone_in(folder: Path) -> Iterator[None]:
     except (ImportError, OSError):  # a folder may be one to write into that is not to be listed
         yield
         return
+    deadline = time.monotonic() + _ALONE_S
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        # Not to wait in C, and not for ever: somebody else may hold a lock on the folder for a reason of his own.
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
         yield
     finally:
         os.close(directory)
+
+
+def _check_settled(path: Path) -> None:
+    """Raise `NotALedgerError` where a process still writes a file under a former name, which its log and locks bear."""
+    if Path(f"{path}-shm").exists():
+        return
+    try:
+        import fcntl  # noqa: PLC0415 - see above
+
+        file = os.open(path, os.O_RDWR)
+    except (ImportError, OSError):  # who may not write it does no harm
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SHARED_LOCKS)
+    except OSError:
+        raise NotALedgerError(
+            f"{path} was renamed while processes write it, and its newest rows bear the former name; "
+            "ask once more when each of them has made a call or ended"
+        ) from None
+    finally:
+        os.close(file)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path, make: bool) -> None:
