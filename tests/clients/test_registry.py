@@ -68,6 +68,20 @@ def test_after_the_end_nothing_is_made(library: ModuleType, monkeypatch: pytest.
     assert seams.lost() == []
 
 
+def test_what_is_taken_off_while_it_is_made_stays_off(library: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may do so in the middle of an import."""
+    seam = Wrapped()
+
+    def make() -> Mapping[str, Seam]:
+        seams.remove()
+        return {"word": seam}
+
+    seams = Seams(make)
+    monkeypatch.setitem(sys.modules, "a_client", library)
+    seams.install()
+    assert seam._observer is None
+
+
 def test_an_import_goes_on_where_we_fail(
     library: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
