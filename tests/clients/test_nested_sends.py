@@ -337,6 +337,24 @@ def test_an_exception_with_a_history_of_its_own_is_the_callers(telemetry: Teleme
     assert sorted(call.outcome for call in telemetry.calls) == ["complete", "error"]
 
 
+def test_what_a_hook_raises_of_another_answer_is_not_this_ones(telemetry: Telemetry) -> None:
+    """A hook that asks elsewhere, and raises what it got there: that is a call of its own, with its bill."""
+    other = http.Client(transport=http.MockTransport(lambda _: answer(http, cost=0.25, status=402)))
+
+    def hook(*_: Any, **__: Any) -> None:
+        other.post(f"{URL}/embeddings", json={"model": "b"}).raise_for_status()
+
+    transport = httpx.MockTransport(lambda _: answer(httpx))
+    client = httpx.Client(transport=transport, event_hooks={"response": [hook]})
+    with client, pytest.raises(http.HTTPStatusError):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    told = {call.request.operation: call for call in telemetry.settle().calls}
+    assert told["embeddings"].usage is not None
+    assert told["embeddings"].usage.cost == 0.25
+    assert told["chat"].reply.status_code != 402
+    assert told["chat"].usage is None or told["chat"].usage.cost != 0.25
+
+
 @pytest.mark.anyio
 async def test_nothing_of_a_call_is_held_by_a_timer_that_it_started(telemetry: Telemetry) -> None:
     """A timer keeps a copy of the context; an answer that is dropped unread is freed all the same, and abandoned."""

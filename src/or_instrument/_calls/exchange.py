@@ -91,26 +91,22 @@ class Exchange:
             self.is_awaited = False
             self.flight.finish("complete")
 
-    def raised(self, exc: BaseException, *, with_response: bool = True) -> None:
-        """See an exception in flight; a cancelled call is one like any other.
+    def raised(self, exc: BaseException, *, by_hook: bool = False, response: Any = None) -> None:
+        """See an exception in flight; a cancelled call is one like any other. It has the response that it is about.
 
-        Of a response whose body may still have to be read (not `with_response`) the status and the headers are seen,
-        and the body only where it has been: that of the exception with which a hook refuses it.
+        One that a hook may have raised (`by_hook`) may be about any: then `response` is the one that it refuses, whose
+        body may still have to be read. The status and the headers are seen, and the body only where it has been read.
         """
         flight, self.is_awaited = self.flight, False
         if not flight.is_open:
             return
         try:
-            error_type, response = None, getattr(exc, "response", None)
-            if response is not None and not with_response:
-                self._answered_with(response.status_code, response.headers)
-                body = getattr(response, "_content", None)  # what a hook has read; `content` might read it
-                if isinstance(body, bytes):
-                    flight.reader.read(body)
-                if flight.reader.refusal is not None:
+            error_type = None
+            if by_hook:
+                if response is not None and self._is_refused(response):
                     flight.finish("error")
                     return
-            elif response is not None:
+            elif (response := getattr(exc, "response", None)) is not None:
                 error_type = self._refused(response)
             # A coroutine that is being destroyed may be so by the garbage collector.
             end = flight.put_off if isinstance(exc, GeneratorExit) else flight.finish
@@ -124,6 +120,13 @@ class Exchange:
         reader.headers = read_headers(status_code, headers)
         if status_code >= _REFUSED:
             reader.refusal = refusal_of(status_code, headers)
+
+    def _is_refused(self, response: Any) -> bool:
+        self._answered_with(response.status_code, response.headers)
+        body = getattr(response, "_content", None)  # what a hook has read; `content` might read it
+        if isinstance(body, bytes):
+            self.flight.reader.read(body)
+        return self.flight.reader.refusal is not None
 
     def _refused(self, response: Any) -> object:
         reader = self.flight.reader

@@ -18,7 +18,7 @@ from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
-from or_instrument._clients.inside import Inside
+from or_instrument._clients.inside import Inside, response_of
 from or_instrument._clients.sent import Sent
 from or_instrument._clients.under_way import INNERMOST, UnderWay, is_sdks
 from or_instrument._errors import BudgetExceeded
@@ -69,7 +69,7 @@ class Sending(UnderWay):
         """See what was raised: another exception is not looked at for a response, which may not be read yet."""
         self.settle(exc)
         if self.exchange is not None:
-            self.exchange.raised(exc, with_response=False)
+            self.exchange.raised(exc, by_hook=True, response=response_of(exc, self.read))
             self._tell_outer(self.exchange.flight, exc)
 
     def let_go(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from or_instrument._calls.delivery import Held
 from or_instrument._calls.flight import Flight
@@ -14,11 +15,35 @@ _LAST: Final = 2
 """How many of the answers to a send are its end: what was returned or raised, and the response of that."""
 
 
-def answers_of(end: object) -> tuple[object, ...]:
-    """Return the response or exception itself, and the responses before it."""
+def response_of(exc: BaseException, read: Callable[[], Sent] | None) -> Any:
+    """Return the response that an exception has, `None` where another request than the one that is sent was answered.
+
+    A hook may have asked somebody else, and raise what became of that.
+    """
+    try:
+        response = getattr(exc, "response", None)
+        if response is None or read is None:
+            return response
+        sent = read()
+        return response if any(_is_to(answer, sent) for answer in (response, *response.history)) else None
+    except Exception as error:  # noqa: BLE001 - the shield
+        report("looking at the response of an exception", error)
+        return None
+
+
+def _is_to(answer: Any, sent: Sent) -> bool:
+    try:
+        request = answer.request
+    except RuntimeError:  # a hook has made it itself, of httpx's
+        return True
+    return request is None or (request.method.upper(), unquote(str(request.url))) == (sent.method, unquote(sent.url))
+
+
+def answers_of(end: object, read: Callable[[], Sent] | None = None) -> tuple[object, ...]:
+    """Return the response or exception itself, and the responses before it; `read` tells what was sent."""
     try:
         # Too many redirects are an exception, which has the last response.
-        last = getattr(end, "response", None) if isinstance(end, BaseException) else end
+        last = response_of(end, read) if isinstance(end, BaseException) else end
         history = getattr(last, "history", None)
         return (end, last, *history) if isinstance(history, (list, tuple)) else (end, last)
     except Exception as exc:  # noqa: BLE001 - the shield
@@ -33,6 +58,8 @@ def _sends_one_of(inner: Callable[[], Sent], answers: tuple[object, ...]) -> boo
     """
     for answer in answers:
         try:
+            if isinstance(answer, BaseException) and getattr(answer, "response", None) is not None:
+                continue  # its request is that of its response, which is another answer, or none of these
             request = getattr(answer, "request", None)
             if hasattr(request, "extensions") and inner().is_same(sent_by(request)):
                 return True

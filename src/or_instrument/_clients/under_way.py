@@ -97,7 +97,7 @@ class UnderWay:
     def settle(self, end: object) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []
-        own = answers_of(end) if inside else ()
+        own = answers_of(end, self.read) if inside else ()
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
