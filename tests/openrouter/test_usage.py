@@ -243,7 +243,10 @@ def test_a_cost_that_is_a_text_keeps_all_its_digits() -> None:
     assert usage is not None
     assert usage.spend == 1.6234567890123457
     assert usage.spend_exact == Decimal("1.62345678901234567890")
-    assert pickle.loads(pickle.dumps(usage)).spend_exact == usage.spend_exact  # noqa: S301 - our own
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        copied = pickle.loads(pickle.dumps(usage, protocol))  # noqa: S301 - our own
+        assert copied.spend_exact == usage.spend_exact
+    assert str(parse_usage({"cost": "12345678901234567891"}).cost) == "12345678901234567891"  # type: ignore[union-attr]
     assert type(parse_usage({"cost": "0.25"}).cost) is float  # type: ignore[union-attr]
 
 

@@ -120,6 +120,18 @@ def test_several_keys_are_shown_side_by_side(fake: OddAccount, client: openai.Op
             assert meter.keys("openrouter.account.limit") == {"a"}
 
 
+def test_a_provider_that_becomes_the_global_one_shows_all(
+    client: openai.OpenAI, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was observed with it before, and one that is observed with the global one."""
+    with observe_account(client, meter_provider=meter.provider, attributes={"key": "a"}) as one:
+        one.refresh()
+        monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: meter.provider)
+        with observe_account(client.copy(api_key="sk-or-other"), attributes={"key": "b"}) as another:
+            another.refresh()
+            assert meter.keys("openrouter.account.age") == {"a", "b"}
+
+
 def test_failed_read_keeps_the_last_value_and_its_age(meter: Meter) -> None:
     """When a read fails, the last values stay, and their age grows."""
     now = 100.0

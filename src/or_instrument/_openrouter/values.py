@@ -18,7 +18,7 @@ _log = logging.getLogger("or_instrument")
 _INT64_MAX = 2**63 - 1
 _LABEL_LENGTH = 256
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
-_DIGITS = re.compile(r"[0-9]{1,100}\.[0-9]{1,100}")
+_DIGITS = re.compile(r"[0-9]{1,100}(\.[0-9]{1,100})?")
 _EMPTY: Mapping[str, object] = {}
 
 
@@ -106,7 +106,6 @@ def amount(value: object) -> float | None:
 class Written(float):
     """An amount that was sent as a text with more digits than a float has: they are its `str()`."""
 
-    __slots__ = ("_text",)
     _text: str
 
     @classmethod

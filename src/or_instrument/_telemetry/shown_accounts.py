@@ -54,11 +54,12 @@ _LOCK: Final = PerKind(new_lock)
 
 def show(account: Account, provider: otel_metrics.MeterProvider | None) -> Callable[[], None]:
     """Show an account on a provider's gauges; return what ends that, and may be called again."""
-    key = _GLOBAL if provider is None or provider is otel_metrics.get_meter_provider() else provider
+    now_global = otel_metrics.get_meter_provider()
+    keys = (now_global, _GLOBAL) if provider is None or provider is now_global else (provider,)
     with _LOCK():
-        accounts = _accounts_of.get(key)
+        accounts = next((_accounts_of[key] for key in keys if key in _accounts_of), None)
         if accounts is None:
-            accounts = _accounts_of[key] = []
+            accounts = _accounts_of[keys[-1]] = []
             _make(otel_metrics.get_meter("or_instrument", __version__, provider), accounts)
         accounts.append(account)
     return partial(_hide, account, accounts)
@@ -74,4 +75,5 @@ def _points(name: str, accounts: list[Account], _options: CallbackOptions) -> li
 
 
 def _hide(account: Account, accounts: list[Account]) -> None:
-    accounts[:] = [other for other in accounts if other is not account]
+    with _LOCK():
+        accounts[:] = [other for other in accounts if other is not account]
