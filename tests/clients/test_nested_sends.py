@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import importlib
@@ -353,6 +354,46 @@ def test_what_a_hook_raises_of_another_answer_is_not_this_ones(telemetry: Teleme
     assert told["embeddings"].usage.cost == 0.25
     assert told["chat"].reply.status_code != 402
     assert told["chat"].usage is None or told["chat"].usage.cost != 0.25
+
+
+def test_what_a_hook_of_the_sdks_client_raises_is_not_the_calls_answer(telemetry: Telemetry) -> None:
+    """Also where it asks the same URL: another body is another request."""
+    other = http.Client(transport=http.MockTransport(lambda _: answer(http, cost=0.25, status=402)))
+
+    def hook(_: Any) -> None:
+        other.post(f"{URL}/chat/completions", json={"model": "b"}).raise_for_status()
+
+    below = http.Client(transport=http.MockTransport(lambda _: answer(http)), event_hooks={"response": [hook]})
+    client = openai.OpenAI(base_url=URL, api_key="k", max_retries=0, http_client=below)
+    with client, contextlib.suppress(Exception):
+        client.chat.completions.create(**HELLO)
+    told = {call.request.model: call for call in telemetry.settle().calls}
+    assert told["b"].usage is not None
+    assert told["b"].usage.cost == 0.25
+    assert told["a/model"].reply.status_code != 402
+    assert told["a/model"].usage is None
+
+
+@pytest.mark.parametrize("library", [httpx, http])
+def test_a_refusal_that_a_hook_raises_after_a_redirect_tells_its_status(telemetry: Telemetry, library: Any) -> None:
+    """Hooks run before a response knows what led to it."""
+
+    def refuse(request: Any) -> Any:
+        if request.url.path.endswith("/"):
+            return library.Response(429)
+        return library.Response(307, headers={"location": f"{request.url}/"})
+
+    def check(response: Any) -> None:
+        if response.status_code == 429:
+            response.raise_for_status()
+
+    client = library.Client(
+        transport=library.MockTransport(refuse), follow_redirects=True, event_hooks={"response": [check]}
+    )
+    with client, pytest.raises(library.HTTPStatusError):
+        client.post(f"{URL}/chat/completions", json=HELLO)
+    (call,) = telemetry.settle().calls
+    assert call.reply.status_code == 429
 
 
 @pytest.mark.anyio

@@ -481,6 +481,31 @@ journal.close()
     assert lost(moved) == 7
 
 
+def test_a_ledger_that_others_have_open_is_read_by_any_of_its_names(path: Path) -> None:
+    """By a link too, beside which there is no log; a copy that SQLite has made has none at all."""
+    link, copy = path.with_name("link.db"), path.with_name("copy.db")
+    link.symlink_to(path)
+    code = """
+import sqlite3, sys
+from or_instrument._money.schema import open_ledger
+
+ledger = open_ledger(sys.argv[1], make=True)
+ledger.execute("VACUUM INTO ?", (sys.argv[2],))
+copy = sqlite3.connect(sys.argv[2], isolation_level=None)
+copy.execute("BEGIN")
+copy.execute("SELECT count(*) FROM calls").fetchone()
+print("open", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, str(path), str(copy)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        open_ledger(link).close()
+        open_ledger(copy).close()
+        process.communicate("")
+
+
 def test_a_log_that_another_settles_is_not_taken_for_settled(path: Path) -> None:
     """SQLite says that it is busy, and how much there is to do, it does not say then."""
     journal = Journal(str(path))

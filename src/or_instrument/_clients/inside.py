@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from or_instrument._calls.delivery import Held
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.response import body_of
 from or_instrument._calls.shield import report
 from or_instrument._clients.sent import Sent, sent_by
 
@@ -22,10 +23,14 @@ def response_of(exc: BaseException, read: Callable[[], Sent] | None) -> Any:
     """
     try:
         response = getattr(exc, "response", None)
-        if response is None or read is None:
+        if not hasattr(response, "status_code"):
+            return None  # a hook's own exception may call something else its response
+        if read is None:
             return response
         sent = read()
-        return response if any(_is_to(answer, sent) for answer in (response, *response.history)) else None
+        return (
+            response if any(_is_to(answer, sent) for answer in (response, *getattr(response, "history", ()))) else None
+        )
     except Exception as error:  # noqa: BLE001 - the shield
         report("looking at the response of an exception", error)
         return None
@@ -36,7 +41,13 @@ def _is_to(answer: Any, sent: Sent) -> bool:
         request = answer.request
     except RuntimeError:  # a hook has made it itself, of httpx's
         return True
-    return request is None or (request.method.upper(), unquote(str(request.url))) == (sent.method, unquote(sent.url))
+    if request is None:
+        return True
+    if request.method.upper() != sent.method:
+        return False
+    # Hooks run before a response knows its history: after a redirect, or an auth, only the body is as it was.
+    body = body_of(request) if hasattr(request, "extensions") else request.body
+    return bool(body == sent.body) if body and sent.body else unquote(str(request.url)) == unquote(sent.url)
 
 
 def answers_of(end: object, read: Callable[[], Sent] | None = None) -> tuple[object, ...]:

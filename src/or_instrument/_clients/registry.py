@@ -82,7 +82,7 @@ class Seams:
                 self._made.append(self._make())
             if client in self._made[0]:
                 self._made[0][client].wrap(library)
-            if self._is_removed:
-                self.remove()  # by another thread, which may have found none
         except Exception as exc:  # noqa: BLE001 - the shield: the import goes on
             report(f"patching {library.__name__}", exc)
+        if self._is_removed:
+            self.remove()  # by another thread, which may have found none

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from opentelemetry.context import Context, attach, detach
 
 from or_instrument._calls.exchange import Exchange
-from or_instrument._clients.inside import Inside, answers_of
+from or_instrument._clients.inside import Inside, answers_of, response_of
 from or_instrument._clients.sent import Sent
 
 T = TypeVar("T", bound="UnderWay")
@@ -94,10 +94,13 @@ class UnderWay:
         if self.exchange is not None:
             self.exchange.carried(whom)
 
+    def _was_read(self) -> Callable[[], Sent] | None:
+        return self.read
+
     def settle(self, end: object) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own."""
         inside, self.inside = self.inside, []
-        own = answers_of(end, self.read) if inside else ()
+        own = answers_of(end, self._was_read()) if inside else ()
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
@@ -109,12 +112,13 @@ class UnderWay:
 class SDKCall(UnderWay):
     """One `request` of the SDK, all its retries inside: what it sends is recorded by the SDK's seam or not at all."""
 
-    __slots__ = ("_http", "last")
+    __slots__ = ("_http", "_last_read", "last")
 
     def __init__(self, http: object, exchange: Exchange | None = None, context: Context | None = None) -> None:
         """Know the HTTP client through which it sends."""
         super().__init__(exchange, context)
         self._http = http
+        self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
 
@@ -131,13 +135,27 @@ class SDKCall(UnderWay):
         """Whether other sends may be part of it: always, since a client may have a `send` of its own, and by others."""
         return self.is_running
 
+    def raised(self, exc: BaseException) -> None:
+        """See what was raised; a hook may have raised the answer to a request of its own."""
+        if self.exchange is not None:
+            is_others = getattr(exc, "response", None) is not None and response_of(exc, self._last_read) is None
+            self.exchange.raised(exc, by_hook=is_others)
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        super().let_go()
+        self._last_read = None
+
+    def _was_read(self) -> Callable[[], Sent] | None:
+        return self.read or self._last_read
+
     def is_sent_by(self, http: object) -> bool:
         """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
         return http is self._http and self.is_running and self.read is None
 
     def sent(self, end: object) -> None:
         """See the response to what was sent, or what was raised in its place."""
-        self.read, self.last = None, end
+        self._last_read, self.read, self.last = self.read, None, end
         if self.inside:
             self.settle(end)
 

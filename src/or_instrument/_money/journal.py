@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -23,6 +24,7 @@ _NOTE_LOST: Final = """
     INSERT INTO lost (process, day, calls) SELECT ?, key, value FROM json_each(?) WHERE true
     ON CONFLICT (process, day) DO UPDATE SET calls = calls + excluded.calls
 """
+_SETTLING_S: Final = 0.1
 _open: Final[set[sqlite3.Connection]] = set()
 """Held here, so that a forked child does not close its parent's: https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_"""
 
@@ -46,13 +48,22 @@ class Journal:
     def close(self) -> None:
         """Close the connection; the next statement opens one anew. The last one leaves all rows in the file."""
         if self._connection is not None:
-            try:
-                self._settle_elsewhere(self._connection)
-            except (OSError, sqlite3.Error) as exc:
-                report(f"leaving the ledger that was {self._path}, whose newest rows may be lost,", exc)
+            self._settle_at_last(self._connection)
             _open.discard(self._connection)
             self._connection.close()
             self._connection = None
+
+    def _settle_at_last(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + _SETTLING_S
+        while True:
+            try:
+                self._settle_elsewhere(connection)
+            except (OSError, sqlite3.Error) as exc:
+                # Processes that end together are in each other's way for a moment.
+                if isinstance(exc, sqlite3.OperationalError) and time.monotonic() < deadline:
+                    continue
+                report(f"leaving the ledger that was {self._path}, whose newest rows may be lost,", exc)
+            return
 
     def _settle_elsewhere(self, connection: sqlite3.Connection) -> bool:
         """Where somebody has moved or removed the file, have all rows in it; return whether that is so.

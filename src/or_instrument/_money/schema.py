@@ -91,6 +91,9 @@ _APPLICATION: Final = 0x4F524C47
 _BUSY_TIMEOUT_S: Final = 5.0
 _ALONE_S: Final = 0.05
 """A hundred times as long as it takes to make a file."""
+_SETTLING_S: Final = 0.25
+_VERSIONS_AT, _WITH_LOG = 18, b"\2\2"
+"""How a database says that it has a log: https://www.sqlite.org/fileformat2.html, "File format version numbers"."""
 _SHARED_LOCKS: Final = (510, 0x40000002)
 """What SQLite locks of a database while it is open: `SHARED_SIZE` and `SHARED_FIRST` of its os.h."""
 
@@ -170,23 +173,34 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _check_settled(path: Path) -> None:
     """Raise `NotALedgerError` where a process still writes a file under a former name, which its log and locks bear."""
-    if Path(f"{path}-shm").exists():
-        return
+    shm = Path(f"{os.path.realpath(path)}-shm")
+    deadline = time.monotonic() + _SETTLING_S
+    # Whoever opens or closes it has a lock for a moment, and no such file.
+    while not shm.exists() and _is_open_elsewhere(path):
+        if time.monotonic() > deadline:
+            raise NotALedgerError(
+                f"{path} was renamed while processes write it, and its newest rows bear the former name; "
+                "ask once more when each of them has made a call or ended"
+            )
+        time.sleep(_ALONE_S / 10)
+
+
+def _is_open_elsewhere(path: Path) -> bool:
     try:
         import fcntl  # noqa: PLC0415 - see above
 
         file = os.open(path, os.O_RDWR)
     except (ImportError, OSError):  # who may not write it does no harm
-        return
+        return False
     try:
+        if os.pread(file, 2, _VERSIONS_AT) != _WITH_LOG:
+            return False
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SHARED_LOCKS)
-    except OSError:
-        raise NotALedgerError(
-            f"{path} was renamed while processes write it, and its newest rows bear the former name; "
-            "ask once more when each of them has made a call or ended"
-        ) from None
+    except OSError as exc:
+        return isinstance(exc, (BlockingIOError, PermissionError))
     finally:
         os.close(file)
+    return False
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | Path, make: bool) -> None:
