@@ -24,6 +24,7 @@ from or_instrument._calls import shield
 from or_instrument._clients.aiohttp import AiohttpPatch
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx import HTTPXPatch
+from or_instrument._clients.inside import answers_of, response_of
 from or_instrument._clients.requests import RequestsPatch
 from or_instrument._clients.sent import Sent
 from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay
@@ -372,6 +373,44 @@ def test_what_a_hook_of_the_sdks_client_raises_is_not_the_calls_answer(telemetry
     assert told["b"].usage.cost == 0.25
     assert told["a/model"].reply.status_code != 402
     assert told["a/model"].usage is None
+
+
+@pytest.mark.parametrize(
+    ("request_of", "is_own"),
+    [
+        (RuntimeError("has not been set"), True),
+        (None, True),
+        (httpx.Request("GET", URL), False),
+        (httpx.Request("POST", URL), True),
+    ],
+    ids=["made by a hook", "none", "another method", "the same"],
+)
+def test_whose_answer_an_exception_has(request_of: Any, is_own: bool) -> None:
+    """That of what was sent, unless its own request says otherwise."""
+
+    class Answer:
+        status_code = 402
+
+        @property
+        def request(self) -> Any:
+            if isinstance(request_of, Exception):
+                raise request_of
+            return request_of
+
+    exc: Any = Exception()
+    exc.response = Answer()
+    assert (response_of(exc, lambda: Sent("POST", URL)) is exc.response) is is_own
+    assert response_of(exc, None) is exc.response
+
+
+def test_an_answer_whose_history_cannot_be_read_is_the_end_alone() -> None:
+    """It may be any object of a client's."""
+
+    class Answer:
+        history = property(lambda _self: 1 / 0)
+
+    end = Answer()
+    assert answers_of(end) == (end,)
 
 
 @pytest.mark.parametrize("library", [httpx, http])

@@ -82,8 +82,7 @@ class UnderWay:
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised in place of an answer."""
-        if self.exchange is not None:
-            self.exchange.raised(exc)
+        raise NotImplementedError
 
     def carries(self, sent: Sent) -> bool:
         """Return whether a send inside this one sends its request on."""
