@@ -93,13 +93,10 @@ class UnderWay:
         if self.exchange is not None:
             self.exchange.carried(whom)
 
-    def _was_read(self) -> Callable[[], Sent] | None:
-        return self.read
-
-    def settle(self, end: object) -> None:
-        """Let go on the calls inside this one, but for those that turn out to be its own."""
+    def settle(self, end: object, read: Callable[[], Sent] | None = None) -> None:
+        """Let go on the calls inside this one, but for those that turn out to be its own; `read` tells what it sent."""
         inside, self.inside = self.inside, []
-        own = answers_of(end, self._was_read()) if inside else ()
+        own = answers_of(end, read or self.read) if inside else ()
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
@@ -145,9 +142,6 @@ class SDKCall(UnderWay):
         super().let_go()
         self._last_read = None
 
-    def _was_read(self) -> Callable[[], Sent] | None:
-        return self.read or self._last_read
-
     def is_sent_by(self, http: object) -> bool:
         """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
         return http is self._http and self.is_running and self.read is None
@@ -156,7 +150,7 @@ class SDKCall(UnderWay):
         """See the response to what was sent, or what was raised in its place."""
         self._last_read, self.read, self.last = self.read, None, end
         if self.inside:
-            self.settle(end)
+            self.settle(end, self._last_read)
 
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)
