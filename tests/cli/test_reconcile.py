@@ -333,6 +333,14 @@ def with_own_key(world: World) -> World:
     return world
 
 
+@pytest.fixture
+def begun(with_own_key: World, reconcile: Reconcile) -> World:
+    """Return one whose growth was noted as a start, at ten o'clock."""
+    begin(with_own_key.path, "2026-11-26T09:00")
+    reconcile(at="10:00")
+    return with_own_key
+
+
 def test_another_key_knows_its_growth(with_own_key: World, reconcile: Reconcile) -> None:
     """The first run notes the start; each later one compares what has come since the one before."""
     world = with_own_key
@@ -547,12 +555,10 @@ def test_days_that_are_pruned_meanwhile_are_not_compared(
 
 
 def test_a_call_that_is_written_a_moment_later_counts(
-    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+    begun: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process writes it in a batch, after the service has charged it and the key was read."""
-    world = with_own_key
-    begin(world.path, "2026-11-26T09:00")
-    reconcile(at="10:00")
+    world = begun
     world.charge("2026-11-26T11:59", cost=0.5)
     monkeypatch.setattr(command, "sleep", lambda _s: world.write("2026-11-26T11:59", 0.5))
     code, out = reconcile(at="12:00")
@@ -560,12 +566,10 @@ def test_a_call_that_is_written_a_moment_later_counts(
 
 
 def test_a_run_that_comes_to_no_end_is_no_start(
-    with_own_key: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+    begun: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one compares what it would have."""
-    world = with_own_key
-    begin(world.path, "2026-11-26T09:00")
-    reconcile(at="10:00")
+    world = begun
     world.charge("2026-11-26T11:00", cost=0.75)
 
     def fail() -> None:
@@ -598,11 +602,9 @@ def test_a_reading_that_one_ledger_alone_knows_is_no_start_for_one_that_was_prun
     assert "the first that is known is of 2026-11-23." in out
 
 
-def test_a_reading_of_a_clock_that_was_ahead_is_no_start(with_own_key: World, reconcile: Reconcile) -> None:
+def test_a_reading_of_a_clock_that_was_ahead_is_no_start(begun: World, reconcile: Reconcile) -> None:
     """The one before it is: no call would have come since, and all that the key has grown by would be a difference."""
-    world = with_own_key
-    begin(world.path, "2026-11-26T09:00")
-    reconcile(at="10:00")
+    world = begun
     world.both("2026-11-26T10:30", 0.25)
     reconcile(at="15:00")
     world.both("2026-11-26T11:00", 0.5)
