@@ -23,7 +23,7 @@ from or_instrument._calls.ending import (
 )
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.shield import report
-from or_instrument._calls.stand_ins import put_on, take_off
+from or_instrument._calls.stand_ins import methods, put_on, take_off
 from or_instrument._openrouter.failure import failure_of_exception
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class ResponseHooks:
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
         self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._originals = [getattr(response, name) for name in self._names]
+        self._originals: dict[str, Callable[..., Any]] = methods(response, self._names)
         self._theirs = put_on(response, self, self._names)
         flight.on_end = self.remove
 
@@ -68,22 +68,22 @@ class ResponseHooks:
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        return self._started(self._read(self._original("iter_bytes")(*args, **kwargs), is_decoded=True))
+        return self._started(self._read(self._originals["iter_bytes"](*args, **kwargs), is_decoded=True))
 
     def iter_raw(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        theirs: Iterator[bytes] = self._original("iter_raw")(*args, **kwargs)
+        theirs: Iterator[bytes] = self._originals["iter_raw"](*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._read(theirs, is_decoded=False))
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        return self._started(self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True))
+        return self._started(self._aread(self._originals["aiter_bytes"](*args, **kwargs), is_decoded=True))
 
     def aiter_raw(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        theirs: AsyncIterator[bytes] = self._original("aiter_raw")(*args, **kwargs)
+        theirs: AsyncIterator[bytes] = self._originals["aiter_raw"](*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._aread(theirs, is_decoded=False))
@@ -92,7 +92,7 @@ class ResponseHooks:
         """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
         try:
-            self._original("close")()
+            self._originals["close"]()
         finally:
             self._closed(reader)
 
@@ -100,19 +100,16 @@ class ResponseHooks:
         """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
         try:
-            await self._original("aclose")()
+            await self._originals["aclose"]()
         finally:
             self._closed(reader)
 
     def __getstate__(self) -> dict[str, Any]:
         """Stand in for the response's own: a copy or a pickle of it is not watched."""
-        state = self._original(_COPIED)()
+        state = self._originals[_COPIED]()
         return {name: value for name, value in state.items() if name not in self._names} | {
             name: value for name, value in self._theirs.items() if name in state
         }
-
-    def _original(self, name: str) -> Callable[..., Any]:
-        return self._originals[self._names.index(name)]  # type: ignore[no-any-return]
 
     def _started(self, reader: T) -> T:
         # Held weakly: one that is let go of is destroyed at once, and closes the response as it would without us.

@@ -107,11 +107,11 @@ class Events:
         return with_line_feeds(data)
 
     def _take_block(self, block: bytes) -> None:
-        if self.is_new:
-            self._begin(block)
         if _DATA not in block:
             return  # comments push nothing out of what is kept
         self._watch(block)
+        if self.is_new and self._begin(block):
+            return
         is_long = len(block) > _LONG
         if tells(block) or (self._is_watched and _REASON in block) or (is_long and ends(block)):
             self._flush()
@@ -119,12 +119,14 @@ class Events:
         else:
             self._before, self._last = self._last, b"" if is_long else block
 
-    def _begin(self, block: bytes) -> None:
-        data = next(events(block), None)
-        if data is not None:
-            self.is_new = False
-            for body in parse_body(data):
-                self._fold.see(body)
+    def _begin(self, block: bytes) -> bool:
+        """Read the first event; return whether it is all of the block, and need not be kept."""
+        first = next(events(block), None)
+        if first is None:
+            return False
+        self.is_new = False
+        self._read(first)
+        return block.find(_BLANK_LINE) == len(block) - len(_BLANK_LINE)
 
     def _flush(self) -> None:
         before, last, self._before, self._last = self._before, self._last, b"", b""
@@ -132,11 +134,14 @@ class Events:
 
     def _show(self, block: bytes) -> None:
         for data in events(block):
-            if is_done(data):
-                self._fold.is_ended = True
-            else:
-                for body in parse_body(data):
-                    self._fold.see(body)
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        if is_done(data):
+            self._fold.is_ended = True
+        else:
+            for body in parse_body(data):
+                self._fold.see(body)
 
     def _grow(self, large: Excerpt, data: bytes) -> bytes:
         """Add to an event in transit that is too large to be parsed; return what follows its end."""
