@@ -37,6 +37,8 @@ KEY = "sk-or-..."
 LANGUAGES = {"python", "sh", "promql", "text"}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^(?![-*\d ]).*\n\n(?: {4}|\t)", re.MULTILINE)
+QUOTED = re.compile(r"`[^`\n]*`|\\\|")
+"""What may hold a bar that divides no cells."""
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -206,6 +208,24 @@ def test_it_is_installed_from_the_checkout(page: Path) -> None:
 
     assert named <= set(metadata.metadata("or-instrument").get_all("Provides-Extra") or [])
     assert "or-instrument[" not in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_tables_are_whole(page: Path) -> None:
+    """A row that does not end as one, or has other cells than its heads, is shown as broken text."""
+    tables = re.findall(r"^\|.*(?:\n\|.*)*", QUOTED.sub("", page.read_text(encoding="utf-8")), re.M)
+
+    for heads, *rows in (table.splitlines() for table in tables):
+        assert [row for row in (heads, *rows) if not row.endswith("|") or row.count("|") != heads.count("|")] == []
+
+
+def test_every_benchmark_is_told_of() -> None:
+    """The page on performance leads to each program that measures, and shows what is in docs/pictures of it."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    programs = {path.name for path in (ROOT / "benchmarks").glob("[!_]*.py")}
+
+    assert programs == {name for name in programs if name in page}
+    assert "pictures/performance.png" in page
 
 
 @pytest.mark.parametrize("page", [CONTRIBUTING, ROOT / "docs" / "architecture.md"], ids=_name)
