@@ -107,6 +107,29 @@ def test_a_later_usage_object_takes_nothing_away(later: Any) -> None:
     assert (reply.usage.cost, reply.usage.input_tokens, reply.usage.is_byok) == (0.0012, 194, False)
 
 
+def test_an_error_among_chunks_is_found_wherever_it_is() -> None:
+    """A service may go on after it has told of an error, one event a read."""
+    error = {**text(), "error": {"code": 502, "message": "Provider returned error"}}
+    events = [sse(event, done=False) for event in (text(), text(), error, text(), text(), text())]
+
+    assert read(events)[0].failure == whole(sse(error))[0].failure is not None
+
+
+@pytest.mark.parametrize("kind", [lambda buffer: buffer, memoryview], ids=["bytearray", "memoryview"])
+def test_a_transport_may_go_over_to_a_buffer_of_its_own(kind: Any) -> None:
+    """What has passed is kept as it was, though the buffer that it came in is filled anew."""
+    first, *events = (sse(chunk, done=False) for chunk in (text(), text("a", "stop"), {**text("b"), "usage": USAGE}))
+    buffer = bytearray(max(map(len, events)))
+    reader = Reader()
+    reader.feed(first)
+    for event in (*events, sse(text("c"), done=False)):
+        buffer[:] = event.rstrip(b"\n").ljust(len(buffer) - 2) + b"\n\n"
+        reader.feed_events(kind(buffer))
+    buffer[:] = bytes(len(buffer))
+
+    assert reader.reply() == read([first, *events])[0]
+
+
 def test_usage_in_two_events_is_one() -> None:
     """Tokens first, the cost next."""
     reply, _ = read([sse(text(usage={"prompt_tokens": 3})), sse(text(usage={"cost": 0.5, "is_byok": True}))])

@@ -26,7 +26,7 @@ _EVENT_STARTS: Final = b":deir"
 class Reader:
     """Reads one answer."""
 
-    __slots__ = ("_copies", "_fold", "_limit", "_see", "_several", "headers", "kept", "refusal")
+    __slots__ = ("_fold", "_limit", "_see", "_several", "headers", "kept", "refusal")
 
     def __init__(self, *, several: bool = False, see: See | None = None) -> None:
         """Know whether several choices were asked for, and who sees each body: a large one is then read whole."""
@@ -34,8 +34,6 @@ class Reader:
         self._several = several
         self._see = see
         self._limit = LIMIT if see is None else None
-        self._copies = False
-        """Whether what comes may change afterwards: a transport may use one buffer for all of it."""
         self.headers: Headers = NO_HEADERS
         self.refusal: Failure | None = None
         """What the status of a refused request tells."""
@@ -50,7 +48,7 @@ class Reader:
     @property
     def feed_events(self) -> Callable[[bytes], None]:
         """What takes in the bytes after the first event, without asking again what they are."""
-        return self.feed if self.kept is None or self._copies else self.kept.feed
+        return self.feed if self.kept is None else self.kept.feed
 
     @property
     def is_ended(self) -> bool:
@@ -59,10 +57,8 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
-        if type(data) is not bytes:
-            data, self._copies = bytes(data), True
         if self.kept is None:
-            data = data.lstrip(_BLANKS)
+            data = bytes(data).lstrip(_BLANKS)
             self.kept = self._kind(data)
         if self.kept is not None:
             self.kept.feed(data)

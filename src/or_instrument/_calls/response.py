@@ -23,7 +23,7 @@ from or_instrument._calls.ending import (
 )
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.shield import report
-from or_instrument._calls.stand_ins import methods, put_on, take_off
+from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._openrouter.failure import failure_of_exception
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class ResponseHooks:
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
         self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._originals: dict[str, Callable[..., Any]] = methods(response, self._names)
+        self._originals = {name: getattr(response, name) for name in self._names}
         self._theirs = put_on(response, self, self._names)
         flight.on_end = self.remove
 

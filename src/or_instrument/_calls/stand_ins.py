@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import repeat
 from typing import Any
-
-
-def methods(owner: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return the methods that an object has now."""
-    return dict(zip(names, map(getattr, repeat(owner), names), strict=False))
 
 
 def put_on(owner: Any, hooks: object, names: Iterable[str]) -> dict[str, Any]:
     """Have the methods of `hooks` stand in for those of one object; return what the user had put on it before."""
     held = vars(owner)
-    theirs = {} if held.keys().isdisjoint(names) else {name: held[name] for name in names if name in held}
-    held.update(methods(hooks, names))
+    theirs = {name: held[name] for name in names if name in held}
+    held.update({name: getattr(hooks, name) for name in names})
     return theirs
 
 

@@ -49,10 +49,11 @@ class Events:
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
-        # The two searches are nearly all that a chunk of a long stream costs. `in` takes twice as long as `rfind`: it
-        # asks first whether what it looks for is a number.
+        # The two searches are nearly all that a chunk of a long stream costs: `in` asks first whether what it looks for
+        # is a number, and backwards is quicker than forwards. A buffer is the transport's, which may use it again.
         if (
             self._is_quick
+            and type(data) is bytes
             and data.rfind(_USAGE) < 0
             and data.rfind(_ERROR) < 0
             and data.endswith(_ENDS)
@@ -64,7 +65,7 @@ class Events:
             if self._see is not None:
                 self._watch(data)
         else:
-            self._take(data)
+            self._take(bytes(data))
 
     def settle(self) -> None:
         """Read what has been kept: the last events, and one that has not come whole."""
@@ -120,13 +121,14 @@ class Events:
             self._before, self._last = self._last, b"" if is_long else block
 
     def _begin(self, block: bytes) -> bool:
-        """Read the first event; return whether it is all of the block, and need not be kept."""
-        first = next(events(block), None)
+        """Read the first event; return whether it is the only one of its block, and need not be kept."""
+        them = events(block)
+        first = next(them, None)
         if first is None:
             return False
         self.is_new = False
         self._read(first)
-        return block.find(_BLANK_LINE) == len(block) - len(_BLANK_LINE)
+        return next(them, None) is None
 
     def _flush(self) -> None:
         before, last, self._before, self._last = self._before, self._last, b"", b""

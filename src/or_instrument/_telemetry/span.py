@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import compress, repeat
-from operator import is_not
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context, get_current
@@ -175,7 +173,9 @@ def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, Att
     # First of all, for pages that show the first few.
     spend = None if usage is None else usage.spend
     attributes: dict[str, AttributeValue] = {} if spend is None else dict.fromkeys(spend_names, spend)
-    attributes.update(compress(zip(names.REPLY_ATTRIBUTES, reply, strict=False), reply))  # type: ignore[arg-type]
+    for name, value in zip(names.REPLY_ATTRIBUTES, reply, strict=False):
+        if value:
+            attributes[name] = value  # type: ignore[assignment]
     if reply.cache_status is not None:
         attributes.update(_named(names.CACHE_ATTRIBUTES, (reply.cache_status, reply.cache_age_s, reply.cache_ttl_s)))
     generation_id = reply.generation_id
@@ -208,17 +208,18 @@ def _words(*told: object) -> str:
 
 
 def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
-    attributes.update(_named(names.USAGE_ATTRIBUTES, usage))
-    if usage.details:
-        attributes.update(usage.details)
-    attributes[names.USAGE_SOURCE] = usage.source
-    if usage.estimated_cost is not None:
-        attributes[names.ESTIMATED_COST] = usage.estimated_cost
-    if usage.lower_bound:
+    for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
+        if value is not None:
+            attributes[name] = value  # type: ignore[assignment]
+    *_, details, source, estimated_cost, is_lower_bound = usage
+    if details:
+        attributes.update(details)
+    attributes[names.USAGE_SOURCE] = source
+    if estimated_cost is not None:
+        attributes[names.ESTIMATED_COST] = estimated_cost
+    if is_lower_bound:
         attributes[names.LOWER_BOUND] = True
 
 
 def _named(keys: Sequence[str], values: Sequence[object]) -> Mapping[str, AttributeValue]:
-    """Return the values that are told, by the keys of the first of them; there may be more values than keys."""
-    told = map(is_not, values, repeat(None))
-    return dict(compress(zip(keys, values, strict=False), told))  # type: ignore[arg-type]
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}  # type: ignore[misc]
