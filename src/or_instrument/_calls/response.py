@@ -46,7 +46,7 @@ def body_of(response: Any) -> bytes | None:
 class ResponseHooks:
     """The hooks on one response: its `iter_bytes`, `iter_raw` and `close`, or their async twins."""
 
-    __slots__ = ("_flight", "_is_decoding", "_names", "_originals", "_reader", "_response", "_theirs")
+    __slots__ = ("_flight", "_is_decoding", "_originals", "_reader", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
@@ -56,15 +56,15 @@ class ResponseHooks:
         stream = response.stream
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
-        self._names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._originals = {name: getattr(response, name) for name in self._names}
-        self._theirs = put_on(response, self, self._names)
+        names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
+        self._originals = {name: getattr(response, name) for name in names}
+        self._theirs = put_on(response, self, self._originals)
         flight.on_end = self.remove
 
     def remove(self) -> None:
         """Take the hooks off the response; what the user has put there before or since stays."""
         self._reader = None
-        take_off(self._response, self, self._names, self._theirs)
+        take_off(self._response, self, self._originals, self._theirs)
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
@@ -107,7 +107,7 @@ class ResponseHooks:
     def __getstate__(self) -> dict[str, Any]:
         """Stand in for the response's own: a copy or a pickle of it is not watched."""
         state = self._originals[_COPIED]()
-        return {name: value for name, value in state.items() if name not in self._names} | {
+        return {name: value for name, value in state.items() if name not in self._originals} | {
             name: value for name, value in self._theirs.items() if name in state
         }
 
