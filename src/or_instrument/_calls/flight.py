@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from or_instrument._calls.delivery import Held, deliver
 from or_instrument._calls.live import LIVE, new_id
@@ -15,6 +15,9 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import TRACKERS
 from or_instrument._calls.shield import report
 from or_instrument._records import Call, Content, Failure, Outcome, Reply, Request, Sink
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 _LET_GO: Final = frozenset(("closed", "abandoned", "cancelled"))
 _SEVERAL: Final = "gen_ai.request.choice.count"
@@ -61,7 +64,7 @@ class Flight:
         self,
         request: Request,
         sinks: Sequence[Sink],
-        context: object = None,
+        context: Context | None = None,
         collector: Collector | None = None,
         amend: Callable[[Call], Call] | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
@@ -27,13 +27,6 @@ Asked: TypeAlias = tuple[Mapping[str, object], bool]
 """The JSON object that is sent, and whether a stream is asked for."""
 BeginCapture: TypeAlias = Callable[[Mapping[str, object]], Collector | None]
 """Takes the JSON object that is sent; returns what collects the content of that call, `None` where nothing does."""
-
-
-class Seen(NamedTuple):
-    """A call about to be sent: who sees its answer, and the context that is to be current around it."""
-
-    exchange: Exchange
-    context: Context | None
 
 
 class KeyedSink(Protocol):
@@ -101,8 +94,8 @@ class Observer:
         *,
         client: str,
         whom: Callable[[], Any],
-    ) -> Seen | None:
-        """Return what a request opens, `None` where it is none that can cost anything.
+    ) -> Exchange | None:
+        """Return who sees the answer to a request, `None` where it is none that can cost anything.
 
         `method` is in upper case; `asked` says what is sent; `client` is the seam that sees it; `whom` says whom to ask
         about the call afterwards. Raises `BudgetExceeded` where the code around the call has asked for it.
@@ -119,7 +112,9 @@ class Observer:
         request = describe(endpoint, named, body, stream=stream, attributes=attributes, client=client)
         return self._watch(request, body) if operation is None else self._open(endpoint, request, body, whom)
 
-    def _open(self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]) -> Seen:
+    def _open(
+        self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]
+    ) -> Exchange:
         keyed = None if self._keyed is None else self._keyed()
         sinks: Sequence[Sink] = self._sinks if keyed is None else (keyed, *self._sinks)
         see_sent: SeeSent | None = None if keyed is None else keyed.sent
@@ -135,14 +130,14 @@ class Observer:
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
         try:
-            flight.context = context = self._context(request, flight.started_ns)
+            flight.context = self._context(request, flight.started_ns)
         except BaseException:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return Seen(Exchange(flight, self._look_inside, see_sent, see_carrier), context)
+        return Exchange(flight, self._look_inside, see_sent, see_carrier)
 
-    def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Seen:
+    def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Exchange:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
         around, trackers = get_current(), dict.fromkeys(TRACKERS.get())
         keyed = None if self._keyed is None else self._keyed()
@@ -166,7 +161,7 @@ class Observer:
 
         flight = Flight(request, (record,), None, poll or collector)
         REAPER.start(at_exit=abandon_all)
-        return Seen(Exchange(flight, None, None if keyed is None else keyed.sent), None)
+        return Exchange(flight, None, None if keyed is None else keyed.sent)
 
     def _context(self, request: Request, started_ns: int) -> Context:
         try:

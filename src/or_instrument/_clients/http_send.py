@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry.context import Context
-
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
@@ -42,9 +40,8 @@ class Sending(UnderWay):
         read: Callable[[], Sent],
         outer: UnderWay | None = None,
         exchange: Exchange | None = None,
-        context: Context | None = None,
     ) -> None:
-        super().__init__(exchange, context)
+        super().__init__(exchange)
         self.read = read
         self.is_of_auth = False
         """Whether the auth of the send around this one makes it; its response is then in the history of the other's."""
@@ -111,8 +108,8 @@ def begin(
             return None
         if outer is None and is_sdks(sent.agent) and misses_sdk():
             return Sending(read)
-        seen = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
-        return None if seen is None else Sending(read, outer, *seen)
+        exchange = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
+        return None if exchange is None else Sending(read, outer, exchange)
     except BudgetExceeded:
         raise
     except Exception as exc:  # noqa: BLE001 - the shield

@@ -12,7 +12,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
@@ -67,10 +66,9 @@ class OpenAIPatch(Seam):
         if opened is None:
             return wrapped(*args, **kwargs)
         call, args, kwargs = opened
-        exchange = call.exchange
         with call:
             result = wrapped(*args, **kwargs)
-        return self._returned(call, exchange, result)
+        return self._returned(call, result)
 
     async def _arequest(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -82,10 +80,10 @@ class OpenAIPatch(Seam):
         if opened is None:
             return await wrapped(*args, **kwargs)
         call, args, kwargs = opened
-        call.task, exchange = current_task(), call.exchange
+        call.task = current_task()
         with call:
             result = await wrapped(*args, **kwargs)
-        return self._returned(call, exchange, result)
+        return self._returned(call, result)
 
     def _open(self, client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
         """Return the call that begins, `None` where nothing is to be recorded, here or below.
@@ -107,11 +105,11 @@ class OpenAIPatch(Seam):
         except Exception as exc:  # noqa: BLE001 - the shield
             report("describing a call", exc)
             return SDKCall(getattr(client, "_client", None)), args, kwargs
-        if call.exchange is None or call.context is None or not endpoint.is_named or options.files:
+        flight = None if call.exchange is None else call.exchange.flight
+        if flight is None or flight.context is None or not endpoint.is_named or options.files:
             return call, args, kwargs
         try:
-            operation = call.exchange.flight.request.operation
-            changes = self._additions.changes(client, operation, options, call.context)
+            changes = self._additions.changes(client, flight.request.operation, options, flight.context)
             if changes is not None:
                 args, kwargs = openai_sdk.with_changes(args, kwargs, options, changes)
         except Exception as exc:  # noqa: BLE001 - the shield
@@ -122,11 +120,14 @@ class OpenAIPatch(Seam):
         if not self._records:
             return SDKCall(openai_sdk.http_of(client))
         asked, whom = partial(_asked, client, options, stream), partial(target_of, client, options)
-        seen = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
-        return SDKCall(openai_sdk.http_of(client), *(seen or ()))
+        exchange = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
+        return SDKCall(openai_sdk.http_of(client), exchange)
 
-    def _returned(self, call: SDKCall, exchange: Exchange | None, result: Any) -> Any:
-        last, call.last = call.last, None
+    def _returned(self, call: SDKCall, result: Any) -> Any:
+        exchange, last = call.exchange, call.last
+        if call.inside:
+            call.settle(None)
+        call.let_go()
         if exchange is None:
             return result
         if exchange.is_awaited and self._observer is None and getattr(last, "is_success", False):

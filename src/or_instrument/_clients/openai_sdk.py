@@ -84,10 +84,12 @@ def with_changes(
 def _copied(options: FinalRequestOptions, changes: Mapping[str, object]) -> FinalRequestOptions:
     if not hasattr(options, "model_copy"):  # pydantic 1, with which the SDK runs too
         return options.copy(update=dict(changes))
-    # What `model_copy(update=...)` does, without its checks of names that are known to be fields.
-    copied = options.__copy__()
-    copied.__dict__.update(changes)
-    copied.__pydantic_fields_set__.update(changes)
+    # What `model_copy(update=...)` does, by way of what pickles it: that copies nothing twice.
+    state = options.__getstate__()
+    state["__dict__"] = {**state["__dict__"], **changes}
+    state["__pydantic_fields_set__"] = {*state["__pydantic_fields_set__"], *changes}
+    copied = type(options).__new__(type(options))
+    copied.__setstate__(state)
     return copied
 
 

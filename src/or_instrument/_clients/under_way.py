@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import attach, detach
 
 from or_instrument._calls.exchange import Exchange
 from or_instrument._clients.inside import Inside, answers_of, response_of
@@ -21,10 +21,10 @@ _AGENT: Final = "OpenAI/Python "
 class UnderWay:
     """A call until its client has answered: the innermost one while it is, as a context manager."""
 
-    __slots__ = ("_tokens", "context", "exchange", "inside", "is_running", "read", "task")
+    __slots__ = ("_tokens", "exchange", "inside", "is_running", "read", "task")
 
-    def __init__(self, exchange: Exchange | None = None, context: Context | None = None) -> None:
-        """Have `exchange` see what is raised, and `context` be current; without them nothing is recorded."""
+    def __init__(self, exchange: Exchange | None = None) -> None:
+        """Have `exchange` see what is raised, and its span be current; without one nothing is recorded."""
         self.exchange = exchange
         self.is_running = True
         self.read: Callable[[], Sent] | None = None
@@ -33,12 +33,12 @@ class UnderWay:
         """Calls that were made meanwhile."""
         self.task: object = None
         """The task of asyncio that this is of, where it is async."""
-        self.context = context
         self._tokens: tuple[Any, Any] = (None, None)
 
     def __enter__(self: T) -> T:
         """Be the innermost."""
-        self._tokens = (None if self.context is None else attach(self.context)), INNERMOST.set(self)
+        context = None if self.exchange is None else self.exchange.flight.context
+        self._tokens = None if context is None else attach(context), INNERMOST.set(self)
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, exc: BaseException | None, _tb: TracebackType | None) -> None:
@@ -58,7 +58,7 @@ class UnderWay:
 
     def let_go(self) -> None:
         """Hold nothing any more: a timer that was started meanwhile keeps a copy of the context, and so this."""
-        self.exchange = self.context = self.read = None
+        self.exchange = self.read = None
 
     @property
     def is_sending(self) -> bool:
@@ -110,21 +110,13 @@ class SDKCall(UnderWay):
 
     __slots__ = ("_http", "_last_read", "last")
 
-    def __init__(self, http: object, exchange: Exchange | None = None, context: Context | None = None) -> None:
+    def __init__(self, http: object, exchange: Exchange | None = None) -> None:
         """Know the HTTP client through which it sends."""
-        super().__init__(exchange, context)
+        super().__init__(exchange)
         self._http = http
         self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """End; nobody asks for its exchange any more."""
-        super().__exit__(kind, exc, tb)
-        if self.inside:
-            self.settle(exc)
-        self.last = None if exc is not None else self.last
-        self.let_go()
 
     @property
     def is_sending(self) -> bool:
@@ -136,11 +128,12 @@ class SDKCall(UnderWay):
         if self.exchange is not None:
             is_others = getattr(exc, "response", None) is not None and response_of(exc, self._last_read) is None
             self.exchange.raised(exc, by_hook=is_others)
+        if self.inside:
+            self.settle(exc)
 
     def let_go(self) -> None:
         """Hold nothing any more."""
-        super().let_go()
-        self._last_read = None
+        self.exchange = self.read = self._last_read = self.last = None
 
     def is_sent_by(self, http: object) -> bool:
         """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""

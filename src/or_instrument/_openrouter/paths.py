@@ -54,7 +54,7 @@ def _by_end(path: str) -> str | None:
 
 def is_messages(url: str) -> bool:
     """Return whether a path or URL is that of Anthropic's messages, whose body knows no usage option."""
-    return urlsplit(url).path.strip("/").rpartition("/")[2] == "messages"
+    return "messages" in url and urlsplit(url).path.strip("/").rpartition("/")[2] == "messages"
 
 
 def word_of(url: str) -> str | None:
