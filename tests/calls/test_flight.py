@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import settings
@@ -21,8 +22,8 @@ from or_instrument._calls import shield as _shield
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.live import LIVE, abandon_all, discard_all
 from or_instrument._calls.missing import missing
-from or_instrument._calls.reader import Reader
 from or_instrument._calls.reaper import Reaper
+from or_instrument._openrouter.fold import Fold
 from or_instrument._openrouter.headers import Headers
 from or_instrument._records import Sink
 
@@ -175,25 +176,20 @@ def test_what_the_headers_said_is_in_the_reply(generation: str | None, cache: st
     assert finished(set_up).reply == Reply(generation_id=generation, cache_status=cache, status_code=200)
 
 
-class _Broken(Reader):
-    """A reader with a bug."""
-
-    def reply(self, failure: Failure | None = None) -> Reply:  # noqa: ARG002 - the signature of a reader
-        """Fail."""
-        raise KeyError
-
-
 def test_a_reply_that_cannot_be_read_is_empty(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call is recorded still, and the failure logged."""
+    """The call is recorded still, with what its status and headers told, and the failure logged."""
     monkeypatch.setattr(_shield, "_reported", set())
+    monkeypatch.setattr(Fold, "reply", Mock(side_effect=KeyError))
 
     def set_up(made: Flight) -> None:
-        made.reader = _Broken()  # type: ignore[assignment]
+        made.reader.headers = Headers("gen-1", status_code=402)
+        made.reader.refusal = FAILURE
 
-    call = finished(set_up)
-    assert (call.reply, call.missing) == (Reply(), "no_usage")
+    call = finished(set_up, otherwise=Failure("timeout"))
+    assert call.reply == Reply(generation_id="gen-1", status_code=402, failure=FAILURE)
+    assert (call.outcome, call.missing) == ("error", "error")
     assert "reading a reply failed with KeyError" in caplog.text
 
 

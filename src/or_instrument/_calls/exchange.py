@@ -61,7 +61,8 @@ class Exchange:
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
-            self.sent(response)
+            if self._see_sent is not None:
+                self._sent(response, self._see_sent)
             self._answered_with(status_code, headers)
             if body is None:
                 watch(flight)
@@ -70,13 +71,10 @@ class Exchange:
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
-    def sent(self, response: Any) -> None:
-        """See with which headers, and where to, the request of a response was sent."""
-        if self._see_sent is None:
-            return
+    def _sent(self, response: Any, see_sent: SeeSent) -> None:
         try:
             request = getattr(response, "request_info", None) or response.request
-            self._see_sent(request.headers, request.url)
+            see_sent(request.headers, request.url)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("seeing what was sent", exc)
 
@@ -87,9 +85,8 @@ class Exchange:
 
     def returned(self) -> None:
         """See that the call is over; a client may have answered it without any response."""
-        if self.is_awaited:
-            self.is_awaited = False
-            self.flight.finish("complete")
+        self.is_awaited = False
+        self.flight.finish("complete")
 
     def raised(self, exc: BaseException, *, by_hook: bool = False, response: Any = None) -> None:
         """See an exception in flight; a cancelled call is one like any other. It has the response that it is about.

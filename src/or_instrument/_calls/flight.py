@@ -98,14 +98,20 @@ class Flight:
     def read(self, data: bytes) -> None:
         """See the next bytes of the answer, up to the first event of a stream."""
         self.last_read_at = perf_counter()
-        self._shielded(self.reader.feed, data)
+        try:
+            self.reader.feed(data)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading an answer", exc)
         if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
 
     def answered(self, body: bytes) -> None:
         """End the call with an answer that is in memory."""
         self.last_read_at = perf_counter()
-        self._shielded(self.reader.read, body)
+        try:
+            self.reader.read(body)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading an answer", exc)
         if self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
         self.finish("complete")
@@ -142,7 +148,7 @@ class Flight:
             # Let go of it as well: what it belongs to holds this flight, and a cycle is work for the collector.
             on_end, self.on_end = self.on_end, None
             on_end()
-        call = self._call(outcome, self._reply(failure, otherwise), ended - self._began)
+        call = self._call(outcome, self.reader.reply(failure, otherwise), ended - self._began)
         if self.collector is not None:
             call = call._replace(content=self.collector.content(call))
             self.collector = None
@@ -186,20 +192,6 @@ class Flight:
         """Leave the recording of a dropped call to the reaper."""
         if self._open:
             self.put_off("abandoned")
-
-    def _reply(self, failure: Failure | None, otherwise: Failure | None) -> Reply:
-        try:
-            reply = self.reader.reply(failure)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading a reply", exc)
-            reply = Reply(None, None, None, (), (), None, None, failure, *self.reader.headers)
-        return reply if otherwise is None or reply.failure is not None else reply._replace(failure=otherwise)
-
-    def _shielded(self, read: Callable[[bytes], None], data: bytes) -> None:
-        try:
-            read(data)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading an answer", exc)
 
     def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
         try:

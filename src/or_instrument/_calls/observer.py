@@ -83,7 +83,9 @@ class Observer:
 
     def is_idle(self) -> bool:
         """Return whether there is nobody to tell of a call, or whether the user wants none recorded."""
-        return (not self._sinks and self._keyed is None and not TRACKERS.get()) or self._is_suppressed(get_current())
+        context = get_current()
+        is_suppressed = bool(context) and self._is_suppressed(context)
+        return is_suppressed or (not self._sinks and self._keyed is None and not TRACKERS.get())
 
     def see(
         self,

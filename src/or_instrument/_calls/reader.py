@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from or_instrument._calls.shield import report
 from or_instrument._openrouter.failure import with_refusal
 from or_instrument._openrouter.fold import Fold
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
@@ -59,32 +60,40 @@ class Reader:
         """Take in the next bytes."""
         if self.kept is None:
             data = bytes(data).lstrip(_BLANKS)
+            if not data:
+                return
             self.kept = self._kind(data)
-        if self.kept is not None:
-            self.kept.feed(data)
+        self.kept.feed(data)
 
     def read(self, body: bytes) -> None:
         """Take in a whole body that is in memory, without a copy of it."""
         begins = _BEGINS.search(body)
-        start = len(body) if begins is None else begins.start()
-        self.kept = kept = self._kind(body[start : start + 1])
-        if isinstance(kept, Body):
-            kept.show(parse_body(body, self._limit, start))
-        elif kept is not None:
-            kept.feed(body[start:])
+        if begins is None:
+            return
+        if begins[0] == b"{":
+            self.kept = None
+            _show(parse_body(body, self._limit, begins.start()), self._fold, self._see)
+        else:
+            self.kept = kept = self._kind(begins[0])
+            kept.feed(body[begins.start() :])
 
-    def reply(self, failure: Failure | None = None) -> Reply:
-        """Return what was answered; a failure that was seen from outside goes before the one that the answer tells."""
-        if self.kept is not None:
-            self.kept.settle()
-        reply = self._fold.reply(failure, self.headers)
-        if self.refusal is None:
-            return reply
-        return reply._replace(failure=with_refusal(reply.failure, self.refusal))
+    def reply(self, failure: Failure | None = None, otherwise: Failure | None = None) -> Reply:
+        """Return what was answered.
 
-    def _kind(self, data: bytes) -> Kept | None:
-        if not data:
-            return None
+        A `failure` that was seen from outside goes before the one that the answer tells of, that before `otherwise`.
+        """
+        try:
+            if self.kept is not None:
+                self.kept.settle()
+            reply = self._fold.reply(failure, self.headers)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading a reply", exc)
+            reply = Reply(failure=failure, **self.headers._asdict())
+        if self.refusal is not None:
+            return reply._replace(failure=with_refusal(reply.failure, self.refusal))
+        return reply if otherwise is None or reply.failure is not None else reply._replace(failure=otherwise)
+
+    def _kind(self, data: bytes) -> Kept:
         if data.startswith(b"{"):
             return Body(self._fold, self._see, self._limit)
         return Events(self._fold, several=self._several, see=self._see) if data[0] in _EVENT_STARTS else Nothing()
@@ -124,17 +133,17 @@ class Body:
         excerpt, self._excerpt = self._excerpt, None
         if excerpt is None:
             return
-        self.show(excerpt.bodies())
+        _show(excerpt.bodies(), self._fold, self._see)
         # The ends of a large one show what they show, also where there is more to come.
         self._fold.is_ended = self._fold.is_ended and excerpt.is_whole
 
-    def show(self, bodies: list[object]) -> None:
-        """Take in what it says."""
-        for body in bodies:
-            self._fold.see(body)
-            self._fold.is_ended = True
-            if self._see is not None:
-                self._see(body)
+
+def _show(bodies: list[object], fold: Fold, see: See | None) -> None:
+    for body in bodies:
+        fold.see(body)
+        fold.is_ended = True
+        if see is not None:
+            see(body)
 
 
 Kept: TypeAlias = Events | Body | Nothing

@@ -12,7 +12,7 @@ from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
 from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, SDKCall, UnderWay, current_task
+from or_instrument._clients.under_way import INNERMOST, current_task
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -36,8 +36,10 @@ class SendSeam(Seam):
         self._misses_sdk = misses_sdk
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
+        if "auth" in kwargs or getattr(http, "_auth", None) is not None:
+            kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
-        sdk_call = None if around is None else _sent_by_sdk(around, http)
+        sdk_call = None if around is None else around.sdk_call(http)
         if sdk_call is None and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
@@ -58,8 +60,10 @@ class SendSeam(Seam):
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
+        if "auth" in kwargs or getattr(http, "_auth", None) is not None:
+            kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
-        if (around is None or _sent_by_sdk(around, http) is None) and self._is_other(http, args, kwargs):
+        if (around is None or around.sdk_call(http) is None) and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
         return self._asent(wrapped, http, args, kwargs)
 
@@ -67,7 +71,7 @@ class SendSeam(Seam):
         around = INNERMOST.get()
         if around is not None and around.is_strangers():
             return await in_own_context(INNERMOST, self._asent, wrapped, http, args, kwargs)
-        sdk_call = None if around is None else _sent_by_sdk(around, http)
+        sdk_call = None if around is None else around.sdk_call(http)
         sending = self._begin(http, args, kwargs) if sdk_call is None else None
         if sending is not None:
             sending.task = current_task()
@@ -113,6 +117,10 @@ class SendSeam(Seam):
             report("looking at a response", exc)
         sending.let_go()
 
+    def _with_auth(self, _http: Any, kwargs: Kwargs) -> Kwargs:
+        """Return the arguments with an auth whose own requests are seen, where this client's auths make any."""
+        return kwargs
+
     def _text(self, http: Any, args: Args, kwargs: Kwargs) -> str:
         """Return a text that holds the host."""
         raise NotImplementedError
@@ -132,7 +140,3 @@ class SendSeam(Seam):
     def _answered(self, sending: Sending, response: Any) -> None:
         """Show the send its response."""
         raise NotImplementedError
-
-
-def _sent_by_sdk(around: UnderWay, http: object) -> SDKCall | None:
-    return around if type(around) is SDKCall and around.is_sent_by(http) else None

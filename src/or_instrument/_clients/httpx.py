@@ -5,7 +5,6 @@ Through it go the official `openrouter` SDK, langchain-openrouter, LiteLLM, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any, Final
@@ -30,18 +29,8 @@ class HTTPXPatch(SendSeam):
         self._wrappers.put_on(library.Client, "send", self._send)
         self._wrappers.put_on(library.AsyncClient, "send", self._asend)
 
-    def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if "auth" in kwargs or getattr(http, "_auth", None) is not None:
-            kwargs = self._with_auth(http, kwargs)
-        return super()._send(wrapped, http, args, kwargs)
-
-    def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if "auth" in kwargs or getattr(http, "_auth", None) is not None:
-            kwargs = self._with_auth(http, kwargs)
-        return super()._asend(wrapped, http, args, kwargs)
-
     def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
-        """Return the arguments with an auth whose own requests, which pass no `send`, are seen."""
+        # They pass no `send`.
         try:
             auth = watched(kwargs.get("auth", http._auth), http._auth, partial(self._begin_of_auth, http), self._came)
         except Exception as exc:  # noqa: BLE001 - the shield

@@ -110,7 +110,7 @@ class OpenAIPatch(Seam):
             return call, args, kwargs
         try:
             changes = self._additions.changes(client, flight.request.operation, options, flight.context)
-            if changes is not None:
+            if changes:
                 args, kwargs = openai_sdk.with_changes(args, kwargs, options, changes)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("asking for usage", exc)
@@ -132,7 +132,8 @@ class OpenAIPatch(Seam):
             return result
         if exchange.is_awaited and self._observer is None and getattr(last, "is_success", False):
             exchange.answered(last)  # our wrapper was taken off before the answer passed it
-        exchange.returned()
+        if exchange.is_awaited:
+            exchange.returned()
         if self._is_tapped and exchange.flight.is_open:
             try:
                 openai_sdk.replace_iterator(result, partial(tapped, exchange.flight))

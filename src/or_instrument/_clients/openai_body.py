@@ -25,24 +25,27 @@ class Additions:
         self._propagate = propagate
         self._router_metadata = router_metadata
 
-    def changes(self, client: Any, operation: str, options: Any, context: Context) -> Mapping[str, object] | None:
-        """Return the fields of the options that a call is to be sent with, `None` where its own will do."""
-        extra = self._extra_json(operation, options, context)
-        headers = _with_header(client, options) if self._router_metadata and operation in _ROUTED else None
-        if headers is None:
-            return None if extra is None else {"extra_json": extra}
-        return {"headers": headers} if extra is None else {"extra_json": extra, "headers": headers}
+    def changes(self, client: Any, operation: str, options: Any, context: Context) -> Mapping[str, object]:
+        """Return the fields of the options that a call is to be sent with in place of its own."""
+        changes: dict[str, object] = {}
+        extra = None
+        if self._inject_usage and not is_messages(options.url):
+            extra = with_usage_option(operation, options.json_data, options.extra_json)
+        if self._propagate and operation == "chat":
+            extra = _with_trace(options, extra, context)
+        if extra is not None:
+            changes["extra_json"] = extra
+        if self._router_metadata and operation in _ROUTED and (headers := _with_header(client, options)) is not None:
+            changes["headers"] = headers
+        return changes
 
-    def _extra_json(self, operation: str, options: Any, context: Context) -> Mapping[str, object] | None:
-        asks = self._inject_usage and not is_messages(options.url)
-        extra = with_usage_option(operation, options.json_data, options.extra_json) if asks else None
-        if not self._propagate or operation != "chat":
-            return extra
-        span = get_current_span(context).get_span_context()
-        if not span.trace_flags.sampled:
-            return extra
-        so_far = options.extra_json if extra is None else extra
-        return with_trace(sent_body(options), so_far, span.trace_id, span.span_id) or extra
+
+def _with_trace(options: Any, extra: Mapping[str, object] | None, context: Context) -> Mapping[str, object] | None:
+    span = get_current_span(context).get_span_context()
+    if not span.trace_flags.sampled:
+        return extra
+    so_far = options.extra_json if extra is None else extra
+    return with_trace(sent_body(options), so_far, span.trace_id, span.span_id) or extra
 
 
 def _with_header(client: Any, options: Any) -> Mapping[str, object] | None:

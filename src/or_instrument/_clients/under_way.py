@@ -80,6 +80,10 @@ class UnderWay:
         self._tokens = attached, INNERMOST.set(self)
         return True
 
+    def sdk_call(self, _http: object) -> SDKCall | None:
+        """Return the call of the SDK that this is, if what this HTTP client sends next is the SDK's own request."""
+        return None
+
     def raised(self, exc: BaseException) -> None:
         """See what was raised in place of an answer."""
         raise NotImplementedError
@@ -135,9 +139,9 @@ class SDKCall(UnderWay):
         """Hold nothing any more."""
         self.exchange = self.read = self._last_read = self.last = None
 
-    def is_sent_by(self, http: object) -> bool:
-        """Return whether what this HTTP client sends next is the SDK's own request, not that of a hook inside one."""
-        return http is self._http and self.is_running and self.read is None
+    def sdk_call(self, http: object) -> SDKCall | None:
+        """Return this, unless the client that sends is another or sends something already: that is a hook's."""
+        return self if http is self._http and self.is_running and self.read is None else None
 
     def sent(self, end: object) -> None:
         """See the response to what was sent, or what was raised in its place."""
