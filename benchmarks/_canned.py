@@ -71,6 +71,11 @@ def answer(scenario: str) -> Answer:
     return stream_of(SHORT) if scenario in {"stream of 200", "broken off"} else _json(_chat())
 
 
+def own_answer(number: int) -> Answer:
+    """Return an answer to a chat call whose id and text no other has."""
+    return _json({**_chat(content=f"That makes {number}."), "id": f"gen-1790000000-{number:020}"})
+
+
 def stream_of(chunks: int, text: str = " hello") -> Answer:
     """Return a chat stream of so many events, the last one with the usage, as OpenRouter sends it."""
     head = {**_HEAD, "object": "chat.completion.chunk"}

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from _canned import answer, canned_client, stream_of
+from _canned import answer, canned_client, own_answer, stream_of
 from _common import HERE, Row, child_environment, save, show
 from _providers import Pipeline
 from _subjects import SCENARIOS, Recorder, build
@@ -92,10 +92,11 @@ class Subject:
 
     def process(self, calls: int) -> dict[str, float]:
         """Return by how many bytes the process grows over so many calls, once it is warm."""
-        self._transport.answer = answer("chat")
-        sizes = []
+        sizes, numbers = [], iter(range(WARM + calls))
         for count in (WARM, calls):
-            for _ in range(count):
+            # Who keeps what was said grows by it: so no two answers say the same.
+            for number in islice(numbers, count):
+                self._transport.answer = own_answer(number)
                 self._calls.chat()
             self._pipeline.drain()
             gc.collect()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -55,8 +56,8 @@ def test_who_is_told_what_was_sent_gets_the_headers_and_the_url() -> None:
     Exchange(flight, None, lambda *sent: told.append(sent)).answered(response())
     flight, _ = flown()
     info = SimpleNamespace(headers={"x-api-key": "a"}, url="https://b")
-    Exchange(flight, None, lambda *sent: told.append(sent)).sent(SimpleNamespace(request_info=info))
-    flight.discard()
+    of_aiohttp = SimpleNamespace(request_info=info)
+    Exchange(flight, None, lambda *sent: told.append(sent)).came(of_aiohttp, 200, {}, b"{}", Mock())
     assert told == [({"authorization": "Bearer k"}, "https://a"), ({"x-api-key": "a"}, "https://b")]
 
 

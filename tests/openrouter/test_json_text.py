@@ -20,6 +20,13 @@ def test_what_is_no_json_is_nothing(text: bytes) -> None:
     assert parse_json(text) == []
 
 
+def test_no_text_of_an_answer_is_kept() -> None:
+    """A parser with a cache gives the same object twice, and holds it for as long as the process lives."""
+    (first,), (second,) = (parse_json(b'"What was said to one customer."') for _ in range(2))
+    assert first == second
+    assert first is not second
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -80,8 +80,9 @@ class Fold:
         """Return the reply; a failure that was seen from outside goes before the one that the reply tells of."""
         if failure is None and (self._failed or self._error or self._error_type):
             failure = failure_of(self._error, self._error_type) or Failure(_ERROR)
-        reasons = tuple(dict(sorted(self._reasons.items())).values())
-        native = tuple(dict(sorted(self._native.items())).values())
+        reasons, native = self._reasons, self._native
+        if len(reasons) > 1 or len(native) > 1:
+            reasons, native = dict(sorted(reasons.items())), dict(sorted(native.items()))
         tier, usage = self._tier, self._usage
         if self._apart is not None and usage is not None:
             usage = self._apart.whole(usage)
@@ -90,7 +91,8 @@ class Fold:
         provider, routing = self._provider, self._routing
         if provider is None and routing is not None and failure is None:
             provider = routing.provider
-        return Reply(self._id, self._model, provider, reasons, native, tier, usage, failure, *headers, routing)
+        finish = tuple(reasons.values()), tuple(native.values())
+        return Reply(self._id, self._model, provider, *finish, tier, usage, failure, *headers, routing)
 
     def see(self, chunk: object) -> None:
         """Take in a body, a chunk or an event."""
