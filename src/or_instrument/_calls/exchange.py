@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from or_instrument._calls.flight import Flight
@@ -43,20 +42,19 @@ class Exchange:
     def answered(self, response: Any) -> None:
         """See the response: one in memory ends the call, any other when it has been read, closed or dropped."""
         try:
-            watch = partial(ResponseHooks, response)
-            self.came(response, response.status_code, response.headers, body_of(response), watch)
+            self.came(response, response.status_code, response.headers, body_of(response), ResponseHooks)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
     def came(
         self,
-        response: object,
+        response: Any,
         status_code: int,
         headers: Any,
         body: bytes | None,
-        watch: Callable[[Flight], object],
+        hooks: Callable[[Any, Flight], object],
     ) -> None:
-        """See a response of any kind by its parts; where its body is not in memory, `watch` has the flight see it."""
+        """See a response of any kind by its parts; where its body is not in memory, `hooks` are put on the response."""
         flight, self.is_awaited = self.flight, False
         try:
             if self._look_inside is not None:
@@ -65,7 +63,7 @@ class Exchange:
                 self._sent(response, self._see_sent)
             self._answered_with(status_code, headers)
             if body is None:
-                watch(flight)
+                hooks(response, flight)
             else:
                 flight.answered(body)
         except Exception as exc:  # noqa: BLE001 - the shield

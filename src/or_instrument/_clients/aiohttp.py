@@ -7,7 +7,6 @@ stays the same, and there is no attribute that could be set on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
@@ -58,7 +57,7 @@ class AiohttpPatch(SendSeam):
         # One object stands for the content of all answers without any, in the whole process: it is not to be touched.
         is_empty = isinstance(response.content, import_module("aiohttp.streams").EmptyStreamReader)
         body = b"" if is_empty else response._body  # a middleware may have read it
-        sending.answered(response, response.status, response.headers, body, partial(ContentHooks, response))
+        sending.answered(response, response.status, response.headers, body, ContentHooks)
 
 
 class ContentHooks:

@@ -50,16 +50,16 @@ class Sending(UnderWay):
 
     def answered(
         self,
-        response: object,
+        response: Any,
         status_code: int,
         headers: Any,
         body: bytes | None,
-        watch: Callable[[Flight], object],
+        hooks: Callable[[Any, Flight], object],
     ) -> None:
-        """See the response: `watch` has the flight see its body where that is not in memory."""
+        """See the response: `hooks` are put on it where its body is not in memory."""
         self.settle(response)
         if self.exchange is not None:
-            self.exchange.came(response, status_code, headers, body, watch)
+            self.exchange.came(response, status_code, headers, body, hooks)
             self._tell_outer(self.exchange.flight, response)
 
     def raised(self, exc: BaseException) -> None:

@@ -55,8 +55,7 @@ class HTTPXPatch(SendSeam):
         return HTTPXAsker.target(http, _request(args, kwargs))
 
     def _answered(self, sending: Sending, response: Any) -> None:
-        watch = partial(ResponseHooks, response)
-        sending.answered(response, response.status_code, response.headers, body_of(response), watch)
+        sending.answered(response, response.status_code, response.headers, body_of(response), ResponseHooks)
 
 
 def _request(args: Args, kwargs: Kwargs) -> Any:

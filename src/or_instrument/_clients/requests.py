@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from time import perf_counter
 from types import ModuleType
 from typing import Any, Final
@@ -49,7 +48,7 @@ class RequestsPatch(SendSeam):
     def _answered(self, sending: Sending, response: Any) -> None:
         body = response._content  # `content` would read it
         body = body if isinstance(body, bytes) else None
-        sending.answered(response, response.status_code, response.headers, body, partial(RawHooks, response))
+        sending.answered(response, response.status_code, response.headers, body, RawHooks)
 
 
 class RawHooks:

@@ -91,8 +91,8 @@ class Fold:
         provider, routing = self._provider, self._routing
         if provider is None and routing is not None and failure is None:
             provider = routing.provider
-        finish = tuple(reasons.values()), tuple(native.values())
-        return Reply(self._id, self._model, provider, *finish, tier, usage, failure, *headers, routing)
+        ended, ended_native = tuple(reasons.values()), tuple(native.values())
+        return Reply(self._id, self._model, provider, ended, ended_native, tier, usage, failure, *headers, routing)
 
     def see(self, chunk: object) -> None:
         """Take in a body, a chunk or an event."""
