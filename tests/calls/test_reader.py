@@ -177,6 +177,15 @@ def test_what_stands_before_a_body_hides_none_of_it(prefix: bytes, way: Any) -> 
         assert (reply.id, reply.usage and reply.usage.cost, is_ended) == ("gen-1", 0.0012, True)
 
 
+@pytest.mark.parametrize("body", [b"  ", b'{"id":"gen-2"}'])
+def test_a_body_in_memory_counts_alone(body: bytes) -> None:
+    """What was fed before is the same body, as far as it had come, or another's."""
+    reader = Reader()
+    reader.feed(json.dumps({**WHO, "usage": USAGE}).encode())
+    reader.read(body)
+    assert reader.reply() == whole(body)[0]
+
+
 @pytest.mark.parametrize("body", [b"", b"RIFF\x00\x00WAVE", b"[1]", b"\xff\xfb\x90\x00", b"   "])
 def test_other_bytes_tell_nothing(body: bytes) -> None:
     """Speech, a list, nothing at all; nor do braces in the midst of them."""

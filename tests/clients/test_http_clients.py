@@ -564,6 +564,40 @@ def test_request_that_is_not_prepared(
     assert (telemetry.settle().calls, caplog.records) == ([], [])
 
 
+async def own_session_of_requests(at: str) -> int:
+    """Send by a session of the user's."""
+
+    class Session(requests.Session):  # type: ignore[misc]
+        @property
+        def _auth(self) -> Any:
+            raise KeyError("token")
+
+    with Session() as session:
+        return session.post(at, json=BODY, timeout=60).status_code  # type: ignore[no-any-return]
+
+
+async def own_session_of_aiohttp(at: str) -> int:
+    """Send by a session of the user's."""
+
+    class Session(aiohttp.ClientSession):  # type: ignore[misc]
+        @property
+        def _auth(self) -> Any:
+            raise KeyError("token")
+
+    async with Session() as session, session.post(at, json=BODY) as response:
+        return response.status  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class Session")
+@pytest.mark.parametrize("send", [own_session_of_requests, own_session_of_aiohttp])
+async def test_what_a_session_of_the_users_calls_its_own_is_not_touched(
+    fake: FakeOpenRouter, telemetry: Telemetry, send: Any
+) -> None:
+    """Only in httpx `_auth` is the library's."""
+    assert await send(url(fake)) == 200
+    assert len(telemetry.settle().calls) == 1
+
+
 NAMED = {"X-Session-Id": "by header"}
 
 

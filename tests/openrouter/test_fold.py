@@ -361,6 +361,12 @@ def test_an_error_event_of_a_message_stream_is_a_failure() -> None:
     assert failure.type == "provider_overloaded"
 
 
+def test_an_empty_stop_reason_hides_none_beside_it() -> None:
+    """Gateways fill in the fields that are not theirs."""
+    told = {"type": "message_delta", "stop_reason": "", "delta": {"stop_reason": "end_turn"}}
+    assert fold([told]).finish_reasons == ("stop",)
+
+
 def test_a_stop_reason_that_is_no_text_is_none() -> None:
     """Nothing is guessed of it."""
     assert fold([{**HEAD, "stop_reason": 5}]).finish_reasons == ()

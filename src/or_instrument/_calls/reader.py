@@ -67,11 +67,10 @@ class Reader:
 
     def read(self, body: bytes) -> None:
         """Take in a whole body that is in memory, without a copy of it."""
-        begins = _BEGINS.search(body)
+        self.kept, begins = None, _BEGINS.search(body)
         if begins is None:
             return
         if begins[0] == b"{":
-            self.kept = None
             _show(parse_body(body, self._limit, begins.start()), self._fold, self._see)
         else:
             self.kept = kept = self._kind(begins[0])

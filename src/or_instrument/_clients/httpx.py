@@ -24,6 +24,7 @@ class HTTPXPatch(SendSeam):
     """The wrappers of one `instrument()`; they do nothing once it is removed."""
 
     client = "httpx"
+    _has_auths = True
 
     def _wrap(self, library: ModuleType) -> None:
         self._wrappers.put_on(library.Client, "send", self._send)

@@ -75,15 +75,8 @@ def with_changes(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], options: FinalRequestOptions, changes: Mapping[str, object]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Return the same arguments with a copy of their options, some of whose fields are changed."""
-    if hasattr(options, "model_copy"):
-        # What that does with an update, by way of what pickles: it copies nothing twice.
-        state = options.__getstate__()
-        state["__dict__"] = {**state["__dict__"], **changes}
-        state["__pydantic_fields_set__"] = {*state["__pydantic_fields_set__"], *changes}
-        options = type(options).__new__(type(options))
-        options.__setstate__(state)
-    else:  # pydantic 1, with which the SDK runs too
-        options = options.copy(update=dict(changes))
+    copied = options.model_copy if hasattr(options, "model_copy") else options.copy  # the SDK runs with pydantic 1 too
+    options = copied(update=dict(changes))
     if len(args) > 1:
         return (args[0], options, *args[2:]), kwargs
     return args, {**kwargs, "options": options}

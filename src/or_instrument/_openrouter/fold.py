@@ -138,7 +138,9 @@ class Fold:
             self._error, self.is_ended = error, True
             self._error_type = body.get("error_type") or self._error_type
         stop, delta = body.get("stop_reason"), body.get("delta")
-        if stop is not None or (delta is not None and (stop := get(delta, "stop_reason")) is not None):
+        if not stop and delta is not None:
+            stop = get(delta, "stop_reason")
+        if stop is not None:
             self._see_stop(stop)
         choices = body.get("choices")
         if choices is not None:

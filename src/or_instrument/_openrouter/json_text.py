@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from or_instrument._openrouter.events import FINISHED, TELLING
 
-try:  # comes with the OpenAI SDK since 1.50 or so, and takes half of the time
+try:  # comes with the OpenAI SDK, and takes half of the time
     from jiter import from_json
 
-    # Its cache would keep 16,384 short texts of answers for as long as the process lives, and is slower for one answer.
+    # Its cache would keep up to 16,384 short texts of answers for as long as the process lives.
     _loads: Callable[[bytes], object] = partial(from_json, cache_mode="none")
 except ImportError:  # pragma: no cover - another SDK
     _loads = json.loads
