@@ -179,6 +179,27 @@ def test_what_the_headers_said_is_in_the_reply(generation: str | None, cache: st
 def test_a_reply_that_cannot_be_read_is_empty(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The call is recorded still, and the failure logged."""
+    monkeypatch.setattr(_shield, "_reported", set())
+    monkeypatch.setattr(Fold, "reply", Mock(side_effect=KeyError))
+
+    call = finished()
+    assert (call.reply, call.missing) == (Reply(), "no_usage")
+    assert "reading a reply failed with KeyError" in caplog.text
+
+
+@pytest.mark.parametrize("fields", [{"otherwise": FAILURE}, {"failure": FAILURE, "otherwise": Failure("timeout")}])
+def test_a_reply_that_cannot_be_read_has_the_failure_that_was_seen(
+    fields: dict[str, Failure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was raised needs no reading."""
+    monkeypatch.setattr(Fold, "reply", Mock(side_effect=KeyError))
+    assert finished(outcome="error", **fields).reply == Reply(failure=FAILURE)
+
+
+def test_a_refusal_that_cannot_be_read_is_told_by_its_status(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The call is recorded still, with what its status and headers told, and the failure logged."""
     monkeypatch.setattr(_shield, "_reported", set())
     monkeypatch.setattr(Fold, "reply", Mock(side_effect=KeyError))

@@ -585,6 +585,6 @@ def test_a_body_that_is_no_json_is_the_same_as_text_and_as_bytes(other: bytes, i
 def test_a_client_whose_auth_cannot_be_seen_sends_as_it_would(caplog: pytest.LogCaptureFixture) -> None:
     """What is none of the library's clients may have another name for it: its arguments stay as they are."""
     patch = HTTPXPatch(SimpleNamespace(hosts=SimpleNamespace(search=None)), lambda: False)  # type: ignore[arg-type]
-    given = {"stream": True}
+    given = {"auth": object(), "stream": True}
     assert patch._with_auth(object(), given) is given
     assert "looking at an auth failed with AttributeError" in caplog.text

@@ -83,8 +83,9 @@ class Exchange:
 
     def returned(self) -> None:
         """See that the call is over; a client may have answered it without any response."""
-        self.is_awaited = False
-        self.flight.finish("complete")
+        if self.is_awaited:
+            self.is_awaited = False
+            self.flight.finish("complete")
 
     def raised(self, exc: BaseException, *, by_hook: bool = False, response: Any = None) -> None:
         """See an exception in flight; a cancelled call is one like any other. It has the response that it is about.

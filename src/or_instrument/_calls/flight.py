@@ -98,20 +98,14 @@ class Flight:
     def read(self, data: bytes) -> None:
         """See the next bytes of the answer, up to the first event of a stream."""
         self.last_read_at = perf_counter()
-        try:
-            self.reader.feed(data)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading an answer", exc)
+        self._shielded(self.reader.feed, data)
         if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
 
     def answered(self, body: bytes) -> None:
         """End the call with an answer that is in memory."""
         self.last_read_at = perf_counter()
-        try:
-            self.reader.read(body)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading an answer", exc)
+        self._shielded(self.reader.read, body)
         if self.request.stream and self.reader.has_event:
             self.first_chunk_at = self.last_read_at
         self.finish("complete")
@@ -192,6 +186,12 @@ class Flight:
         """Leave the recording of a dropped call to the reaper."""
         if self._open:
             self.put_off("abandoned")
+
+    def _shielded(self, read: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            read(data)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading an answer", exc)
 
     def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
         try:

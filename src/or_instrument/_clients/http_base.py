@@ -28,8 +28,6 @@ class SendSeam(Seam):
 
     client: ClassVar[str]
     """The word of the option `clients`."""
-    _has_auths: ClassVar[bool] = False
-    """Whether auths of this client may send requests by themselves."""
 
     def __init__(self, observer: Observer, misses_sdk: Callable[[], bool]) -> None:
         """Know what tells whether the OpenAI SDK makes calls that its own seam does not see."""
@@ -38,8 +36,7 @@ class SendSeam(Seam):
         self._misses_sdk = misses_sdk
 
     def _send(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if self._has_auths and ("auth" in kwargs or getattr(http, "_auth", None) is not None):
-            kwargs = self._with_auth(http, kwargs)
+        kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
         sdk_call = None if around is None else around.sdk_call(http)
         if sdk_call is None and self._is_other(http, args, kwargs):
@@ -62,8 +59,7 @@ class SendSeam(Seam):
         return response
 
     def _asend(self, wrapped: Callable[..., Any], http: Any, args: Args, kwargs: Kwargs) -> Any:
-        if self._has_auths and ("auth" in kwargs or getattr(http, "_auth", None) is not None):
-            kwargs = self._with_auth(http, kwargs)
+        kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
         if (around is None or around.sdk_call(http) is None) and self._is_other(http, args, kwargs):
             return wrapped(*args, **kwargs)
@@ -119,9 +115,9 @@ class SendSeam(Seam):
             report("looking at a response", exc)
         sending.let_go()
 
-    def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
-        """Return the arguments with an auth whose own requests are seen."""
-        raise NotImplementedError
+    def _with_auth(self, _http: Any, kwargs: Kwargs) -> Kwargs:
+        """Return the arguments with an auth whose own requests are seen, where this client's auths make any."""
+        return kwargs
 
     def _text(self, http: Any, args: Args, kwargs: Kwargs) -> str:
         """Return a text that holds the host."""

@@ -24,14 +24,15 @@ class HTTPXPatch(SendSeam):
     """The wrappers of one `instrument()`; they do nothing once it is removed."""
 
     client = "httpx"
-    _has_auths = True
 
     def _wrap(self, library: ModuleType) -> None:
         self._wrappers.put_on(library.Client, "send", self._send)
         self._wrappers.put_on(library.AsyncClient, "send", self._asend)
 
     def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
-        # They pass no `send`.
+        if "auth" not in kwargs and getattr(http, "_auth", None) is None:
+            return kwargs
+        # What it sends passes no `send`.
         try:
             auth = watched(kwargs.get("auth", http._auth), http._auth, partial(self._begin_of_auth, http), self._came)
         except Exception as exc:  # noqa: BLE001 - the shield

@@ -132,8 +132,7 @@ class OpenAIPatch(Seam):
             return result
         if exchange.is_awaited and self._observer is None and getattr(last, "is_success", False):
             exchange.answered(last)  # our wrapper was taken off before the answer passed it
-        if exchange.is_awaited:
-            exchange.returned()
+        exchange.returned()
         if self._is_tapped and exchange.flight.is_open:
             try:
                 openai_sdk.replace_iterator(result, partial(tapped, exchange.flight))

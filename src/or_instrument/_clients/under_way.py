@@ -137,7 +137,8 @@ class SDKCall(UnderWay):
 
     def let_go(self) -> None:
         """Hold nothing any more."""
-        self.exchange = self.read = self._last_read = self.last = None
+        super().let_go()
+        self._last_read = self.last = None
 
     def sdk_call(self, http: object) -> SDKCall | None:
         """Return this, unless the client that sends is another or sends something already: that is a hook's."""

@@ -78,11 +78,9 @@ class Fold:
 
     def reply(self, failure: Failure | None = None, headers: Headers = NO_HEADERS) -> Reply:
         """Return the reply; a failure that was seen from outside goes before the one that the reply tells of."""
-        if failure is None and (self._failed or self._error or self._error_type):
-            failure = failure_of(self._error, self._error_type) or Failure(_ERROR)
-        reasons, native = self._reasons, self._native
-        if len(reasons) > 1 or len(native) > 1:
-            reasons, native = dict(sorted(reasons.items())), dict(sorted(native.items()))
+        if failure is None:
+            failure = failure_of(self._error, self._error_type) or (Failure(_ERROR) if self._failed else None)
+        reasons, native = _by_index(self._reasons), _by_index(self._native)
         tier, usage = self._tier, self._usage
         if self._apart is not None and usage is not None:
             usage = self._apart.whole(usage)
@@ -91,8 +89,7 @@ class Fold:
         provider, routing = self._provider, self._routing
         if provider is None and routing is not None and failure is None:
             provider = routing.provider
-        ended, ended_native = tuple(reasons.values()), tuple(native.values())
-        return Reply(self._id, self._model, provider, ended, ended_native, tier, usage, failure, *headers, routing)
+        return Reply(self._id, self._model, provider, reasons, native, tier, usage, failure, *headers, routing)
 
     def see(self, chunk: object) -> None:
         """Take in a body, a chunk or an event."""
@@ -137,10 +134,7 @@ class Fold:
         if error := body.get("error"):
             self._error, self.is_ended = error, True
             self._error_type = body.get("error_type") or self._error_type
-        stop, delta = body.get("stop_reason"), body.get("delta")
-        if not stop and delta is not None:
-            stop = get(delta, "stop_reason")
-        if stop is not None:
+        if (stop := body.get("stop_reason") or get(body.get("delta"), "stop_reason")) is not None:
             self._see_stop(stop)
         choices = body.get("choices")
         if choices is not None:
@@ -174,6 +168,12 @@ class Fold:
             self._failed = self._failed or status == "failed"
         if error_type := body.get("error_type"):
             self._error_type = error_type
+
+
+def _by_index(reasons: Mapping[int, str]) -> tuple[str, ...]:
+    if len(reasons) <= 1:
+        return tuple(reasons.values())
+    return tuple(map(reasons.__getitem__, sorted(reasons)))
 
 
 def _begun(message: Mapping[str, object]) -> Mapping[str, object]:

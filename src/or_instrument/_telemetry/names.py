@@ -36,7 +36,7 @@ ESTIMATED_COST: Final = "openrouter.usage.estimated_cost"
 SPEND: Final = "openrouter.usage.spend"
 SPEND_ALIAS: Final = "gen_ai.usage.cost"
 USAGE_SOURCE: Final = "openrouter.usage.source"
-ESTIMATE_ATTRIBUTES: Final = (ESTIMATED_COST, "openrouter.usage.lower_bound")
+LOWER_BOUND: Final = "openrouter.usage.lower_bound"
 
 REPLY_ATTRIBUTES: Final = (RESPONSE_ID, RESPONSE_MODEL, SERVED_BY, FINISH_REASONS, NATIVE_FINISH_REASONS, SERVICE_TIER)
 """In the order of the first fields of `Reply`."""

@@ -18,7 +18,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from or_instrument._records import AttributeValue, Call, Failure, Reply, Request
+from or_instrument._records import AttributeValue, Call, Failure, Reply, Request, Usage
 from or_instrument._routing_records import Routing
 from or_instrument._telemetry import names
 
@@ -182,13 +182,7 @@ def _reply_attributes(reply: Reply, spend_names: Sequence[str]) -> dict[str, Att
     if generation_id is not None and generation_id != reply.id:
         attributes[names.GENERATION_ID] = generation_id
     if usage is not None:
-        for name, told in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
-            if told is not None:
-                attributes[name] = told  # type: ignore[assignment]
-        attributes.update(usage.details)
-        attributes[names.USAGE_SOURCE] = usage.source
-        if usage.estimated_cost is not None or usage.lower_bound:
-            attributes.update(_named(names.ESTIMATE_ATTRIBUTES, (usage.estimated_cost, usage.lower_bound or None)))
+        _add_usage(attributes, usage)
     if reply.routing is not None:
         attributes.update(_routing_attributes(reply.routing))
     return attributes
@@ -211,6 +205,20 @@ def _routing_attributes(routing: Routing) -> Mapping[str, AttributeValue]:
 
 def _words(*told: object) -> str:
     return " ".join(str(word) for word in told if word is not None)
+
+
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
+    for name, value in zip(names.USAGE_ATTRIBUTES, usage, strict=False):
+        if value is not None:
+            attributes[name] = value  # type: ignore[assignment]
+    *_, details, source, estimated_cost, is_lower_bound = usage
+    if details:
+        attributes.update(details)
+    attributes[names.USAGE_SOURCE] = source
+    if estimated_cost is not None:
+        attributes[names.ESTIMATED_COST] = estimated_cost
+    if is_lower_bound:
+        attributes[names.LOWER_BOUND] = True
 
 
 def _named(keys: Sequence[str], values: Sequence[object]) -> Mapping[str, AttributeValue]:
