@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
-from types import FrameType
+from types import FrameType, MethodType
 from typing import Any, Final, TypeVar
 
 from or_instrument._calls.ending import (
@@ -33,6 +33,7 @@ _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
 _COPIED: Final = "__getstate__"
 _SYNC: Final = ("iter_bytes", "iter_raw", "close", _COPIED)
 _ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose", _COPIED)
+_BOTH: Final = (*_SYNC, *_ASYNC)
 
 
 def body_of(response: Any) -> bytes | None:
@@ -46,7 +47,7 @@ def body_of(response: Any) -> bytes | None:
 class ResponseHooks:
     """The hooks on one response: its `iter_bytes`, `iter_raw` and `close`, or their async twins."""
 
-    __slots__ = ("_flight", "_is_decoding", "_originals", "_reader", "_response", "_theirs")
+    __slots__ = ("_flight", "_is_decoding", "_names", "_reader", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
@@ -56,34 +57,33 @@ class ResponseHooks:
         stream = response.stream
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
-        names = (_SYNC + _ASYNC if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._originals = {name: getattr(response, name) for name in names}
-        self._theirs = put_on(response, self, self._originals)
+        self._names = (_BOTH if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
+        self._theirs = put_on(response, self, self._names)
         flight.on_end = self.remove
 
     def remove(self) -> None:
         """Take the hooks off the response; what the user has put there before or since stays."""
         self._reader = None
-        take_off(self._response, self, self._originals, self._theirs)
+        take_off(self._response, self, self._names, self._theirs)
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        return self._started(self._read(self._originals["iter_bytes"](*args, **kwargs), is_decoded=True))
+        return self._started(self._read(self._original("iter_bytes")(*args, **kwargs), is_decoded=True))
 
     def iter_raw(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Stand in for the response's own."""
-        theirs: Iterator[bytes] = self._originals["iter_raw"](*args, **kwargs)
+        theirs: Iterator[bytes] = self._original("iter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._read(theirs, is_decoded=False))
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        return self._started(self._aread(self._originals["aiter_bytes"](*args, **kwargs), is_decoded=True))
+        return self._started(self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True))
 
     def aiter_raw(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         """Stand in for the response's own."""
-        theirs: AsyncIterator[bytes] = self._originals["aiter_raw"](*args, **kwargs)
+        theirs: AsyncIterator[bytes] = self._original("aiter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._aread(theirs, is_decoded=False))
@@ -92,7 +92,7 @@ class ResponseHooks:
         """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
         try:
-            self._originals["close"]()
+            self._original("close")()
         finally:
             self._closed(reader)
 
@@ -100,16 +100,24 @@ class ResponseHooks:
         """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
         try:
-            await self._originals["aclose"]()
+            await self._original("aclose")()
         finally:
             self._closed(reader)
 
     def __getstate__(self) -> dict[str, Any]:
         """Stand in for the response's own: a copy or a pickle of it is not watched."""
-        state = self._originals[_COPIED]()
-        return {name: value for name, value in state.items() if name not in self._originals} | {
+        state = self._original(_COPIED)()
+        return {name: value for name, value in state.items() if name not in self._names} | {
             name: value for name, value in self._theirs.items() if name in state
         }
+
+    def _original(self, name: str) -> Any:
+        # Looked up when it is called: four bound methods are memory of each open stream.
+        if name in self._theirs:
+            return self._theirs[name]
+        method = getattr(self._response.__class__, name, None)
+        # What stands in for a response may hand every attribute on.
+        return self._response.__getattr__(name) if method is None else MethodType(method, self._response)
 
     def _started(self, reader: T) -> T:
         # Held weakly: one that is let go of is destroyed at once, and closes the response as it would without us.
