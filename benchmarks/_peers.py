@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+
+from _common import Worker
 
 PEERS = {
     "genai-openai": "opentelemetry-instrumentation-genai-openai",
@@ -14,32 +18,77 @@ PEERS = {
     "openinference": "openinference-instrumentation-openai",
     "logfire": "logfire",
 }
+HELP = "measure other plugins too, each in an environment there; those that are missing are made"
 # Content capture off, as ours is, wherever a peer has a switch for it.
-CONTENT_OFF = {
+_CONTENT_OFF = {
     "TRACELOOP_TRACE_CONTENT": "false",
     "OPENINFERENCE_HIDE_INPUTS": "true",
     "OPENINFERENCE_HIDE_OUTPUTS": "true",
 }
+_SAME = ("openai", "opentelemetry-sdk")
+_VERSIONS = """
+import platform, sys
+from importlib.metadata import version
+print(platform.python_version(), *map(version, sys.argv[1:]))
+"""
 
 
-def python_of(directory: Path, peer: str) -> Path:
-    """Where the interpreter of a peer is, if it was made."""
-    return directory / peer / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+def start(name: str, directory: Path | None, *command: str) -> Worker:
+    """Start the process of one subject; a peer's on its own interpreter."""
+    if name in PEERS and directory:
+        return Worker(*command, python=str(_python_of(directory / name)), **_CONTENT_OFF)
+    return Worker(*command)
 
 
-def make_peers(directory: Path) -> list[str]:
-    """Make the environments, by uv where it is on the path. Returns the peers that could not be installed."""
-    pins = [f"{name}=={version(name)}" for name in ("openai", "opentelemetry-sdk")]
-    return [peer for peer, package in PEERS.items() if not _make(directory, peer, [package, *pins])]
+def make_peers(directory: Path | None, subjects: Iterable[str]) -> None:
+    """Make the environments of the peers among the subjects that are missing or hold other versions.
+
+    Raises:
+        SystemExit: some could not be made. It names them, and says what was wrong: no table looks whole without them.
+
+    """
+    if directory is None:
+        return
+    homes = {name: directory / name for name in subjects if name in PEERS}
+    failed = {name: error for name, home in homes.items() if (error := _make(home, PEERS[name]))}
+    if failed:
+        told = [f"{name}, in {homes[name]}:\n{error.strip()}" for name, error in failed.items()]
+        head = f"Nothing was measured, as these plugins could not be installed: {', '.join(failed)}"
+        sys.exit("\n\n".join([head, *told, "See to what was wrong and run the same again, or leave --peers out."]))
 
 
-def _make(directory: Path, peer: str, packages: list[str]) -> bool:
-    home, python = directory / peer, str(python_of(directory, peer))
-    uv = shutil.which("uv")
+def _make(home: Path, package: str) -> str:
+    """Make an environment, unless it is there. Returns what was wrong, nothing where all is well."""
+    if _is_made(home, package):
+        return ""
+    if home.exists() and not (home / "pyvenv.cfg").exists():
+        return "it is there, and is no virtual environment; move it away, or choose another folder"
+    print(f"making an environment for {package} in {home}", file=sys.stderr)
+    for command in _commands(home, [package, *(f"{name}=={version(name)}" for name in _SAME)]):
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            return f"$ {' '.join(command)}\n{done.stdout}"
+    return ""
+
+
+def _is_made(home: Path, package: str) -> bool:
+    python = _python_of(home)
+    if not python.exists():
+        return False
+    command = [str(python), "-c", _VERSIONS, *_SAME, package]
+    told = subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
+    return told[:-1] == [platform.python_version(), *map(version, _SAME)]
+
+
+def _commands(home: Path, packages: list[str]) -> tuple[list[str], list[str]]:
+    """Return the two commands that make an environment and install into it: of uv, where it is on the path."""
+    uv, python = shutil.which("uv"), str(_python_of(home))
     if uv:
         make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)]
-        install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
-    else:
-        make = [sys.executable, "-m", "venv", "--clear", str(home)]
-        install = [python, "-m", "pip", "install", "--quiet", *packages]
-    return all(subprocess.run(command, check=False).returncode == 0 for command in (make, install))
+        return make, [uv, "pip", "install", "--quiet", "--python", python, *packages]
+    make = [sys.executable, "-m", "venv", "--clear", str(home)]
+    return make, [python, "-m", "pip", "install", "--quiet", *packages]
+
+
+def _python_of(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

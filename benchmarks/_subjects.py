@@ -210,5 +210,5 @@ def build(name: str, client: OpenAI, tracers: TracerProvider, meters: MeterProvi
 def _instrumentor() -> Any:
     found = [entry for entry in entry_points(group="opentelemetry_instrumentor") if entry.name == "openai"]
     if not found:
-        raise LookupError("no instrumentor named 'openai' is installed here; run overhead.py --make-peers DIR first")
+        raise LookupError("no instrumentor named 'openai' is installed here; --peers DIR makes environments with one")
     return found[0].load()()

@@ -7,8 +7,8 @@ the plain call took in the same round, and the median over the rounds is taken o
 in memory differs from process to process, so all are started anew a few times; the spread is over these. `plain again`
 is a second plain process: what it seems to add is the noise.
 
-    python benchmarks/overhead.py --make-peers DIR      once, for the other plugins
-    python benchmarks/overhead.py --peers DIR --json overhead.json
+    python benchmarks/overhead.py
+    python benchmarks/overhead.py --peers DIR      other plugins too, in environments that it makes in DIR
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from statistics import median
 
 from _canned import LONG, SHORT
 from _common import Row, Worker, save, show
-from _peers import CONTENT_OFF, PEERS, make_peers, python_of
+from _peers import HELP, PEERS, make_peers, start
 from _subjects import SCENARIOS
 
 OURS, RECORDER, PLAIN, AGAIN = "or_instrument", "recorder", "plain", "plain again"
@@ -73,19 +73,12 @@ class Samples:
         return slope / (self.plain(long) - self.plain(short))
 
 
-def start(name: str, peers: Path | None) -> Worker:
-    """Start the process of one subject, with the interpreter and the variables that it needs."""
-    if name in PEERS and peers:
-        return Worker("_worker.py", name, python=str(python_of(peers, name)), **CONTENT_OFF)
-    return Worker("_worker.py", name)
-
-
 def measure(names: list[str], samples: Samples, rounds: int, peers: Path | None) -> list[Row]:
     """Ask every subject for every scenario, round by round, in ever another order. Returns what each records."""
     rows: list[Row] = []
     for number in samples.starts:
         with ExitStack() as stack:
-            workers = {name: stack.enter_context(start(name, peers)) for name in names}
+            workers = {name: stack.enter_context(start(name, peers, "_worker.py", name)) for name in names}
             for worker in workers.values():
                 worker.wait_ready()
             for turn in range(rounds):
@@ -164,29 +157,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=40, help="how often each subject is asked a start (default 40)")
     parser.add_argument("--starts", type=int, default=3, help="how often all are started anew (default 3)")
     parser.add_argument("--only", default="", help="comma-separated subjects, next to plain and recorder")
-    parser.add_argument("--peers", type=Path, help="where --make-peers put the other plugins")
-    parser.add_argument("--make-peers", type=Path, metavar="DIR", help="make their environments there, and stop")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return parser.parse_args()
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
-    """Return the subjects to run: all of ours, each peer that is installed, or what --only names."""
-    installed = [peer for peer in PEERS if options.peers and python_of(options.peers, peer).exists()]
-    known = [*SUBJECTS, *installed]
+    """Return the subjects to run: all of ours and, where they are asked for, the peers, or what --only names."""
+    known = [*SUBJECTS, *(PEERS if options.peers else ())]
     only = [name.strip() for name in options.only.split(",") if name.strip()]
     unknown = sorted(set(only) - set(known))
     if unknown:
-        sys.exit(f"no such subject: {', '.join(unknown)}; there are: {', '.join(known)}")
+        more = "" if options.peers else f"; with --peers DIR also: {', '.join(PEERS)}"
+        sys.exit(f"no such subject: {', '.join(unknown)}; there are: {', '.join(known)}{more}")
     return [name for name in known if not only or name in (*only, PLAIN, AGAIN, RECORDER)]
 
 
 def main() -> None:
     options = arguments()
-    if options.make_peers:
-        failed = make_peers(options.make_peers)
-        sys.exit(f"not installed: {', '.join(failed)}" if failed else 0)
     names, samples = chosen(options), Samples(options.starts)
+    make_peers(options.peers, names)
     recorded = measure(names, samples, options.rounds, options.peers)
     rows = [row for name in names if name != PLAIN for row in rows_of(samples, name)]
     rows += large_rows(samples) if OURS in names else []

@@ -5,7 +5,7 @@ plain, with a hand-written recorder, with us, with other plugins. As a shared ma
 divided by that of the recorder's client in the same round, and the median over the rounds is taken.
 
     python benchmarks/streams.py
-    python benchmarks/streams.py --peers DIR      where overhead.py --make-peers put them
+    python benchmarks/streams.py --peers DIR      other plugins too, in environments that it makes in DIR
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from statistics import median
 import openai
 from _canned import MODEL, canned_client, http_library
 from _common import Row, Worker, save, show
-from _peers import CONTENT_OFF, PEERS, python_of
+from _peers import HELP, PEERS, make_peers, start
 from _providers import Pipeline
 from _subjects import PROMPT, Recorder, build
 from openai import AsyncOpenAI
@@ -100,13 +100,13 @@ def run_client(subject: str, base_url: str) -> None:
 
 def compare(options: argparse.Namespace) -> list[Row]:
     """Let the clients take turns."""
+    names = ["plain", "recorder", "recorder again", "or_instrument", *(PEERS if options.peers else ())]
+    make_peers(options.peers, names)
     command = ("streams.py", "--serve", "--chunks", str(options.chunks), "--pause", str(options.pause))
     with Worker(*command) as server:
         server.wait_ready()
         url = server.ask()
-        peers = [name for name in PEERS if options.peers and python_of(options.peers, name).exists()]
-        names = ["plain", "recorder", "recorder again", "or_instrument", *peers]
-        workers = {name: client(name, url, options.peers) for name in names}
+        workers = {name: start(name, options.peers, "streams.py", "--client", name, "--url", url) for name in names}
         taken: dict[str, list[list[float]]] = {name: [] for name in names}
         for worker in workers.values():
             worker.wait_ready()
@@ -117,14 +117,6 @@ def compare(options: argparse.Namespace) -> list[Row]:
         for worker in workers.values():
             worker.stop()
     return [row for name in taken for row in rows_of(name, taken)]
-
-
-def client(name: str, url: str, peers: Path | None) -> Worker:
-    """Start the process of one client."""
-    arguments = ("streams.py", "--client", name, "--url", url)
-    if name in PEERS and peers:
-        return Worker(*arguments, python=str(python_of(peers, name)), **CONTENT_OFF)
-    return Worker(*arguments)
 
 
 def rows_of(name: str, taken: dict[str, list[list[float]]]) -> list[Row]:
@@ -146,7 +138,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=20, help="of each stream (default 20)")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between chunks (default 0.05)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each client (default 7)")
-    parser.add_argument("--peers", type=Path, help="where overhead.py --make-peers put the other plugins")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", help=argparse.SUPPRESS)
