@@ -59,12 +59,12 @@ class Samples:
         """Return what a subject adds to the plain call, in seconds of a machine at its median speed."""
         chosen = self.starts if start is None else (start,)
         taken, plain = ([self._taken[who, scenario][one] for one in chosen] for who in (name, PLAIN))
-        ratios = map(truediv, chain.from_iterable(taken), chain.from_iterable(plain))
+        ratios: list[float] = [*map(truediv, chain.from_iterable(taken), chain.from_iterable(plain))]
         return (median(ratios) - 1) * self.plain(scenario)
 
-    def multiple(self, name: str, scenario: str, start: int | None = None) -> float:
-        """Return that as a multiple of what the recorder adds."""
-        return self.added(name, scenario, start) / self.added(RECORDER, scenario, start)
+    def multiple(self, name: str, scenario: str, start: int | None = None, of: str = RECORDER) -> float:
+        """Return that as a multiple of what the recorder adds, or another."""
+        return self.added(name, scenario, start) / self.added(of, scenario, start)
 
     def chunk_share(self, name: str, start: int | None = None) -> float:
         """Return what a subject adds to a chunk, as a share of what the SDK itself spends on it."""
@@ -138,6 +138,19 @@ def relative_rows(samples: Samples) -> list[Row]:
     return rows
 
 
+def peer_rows(samples: Samples, peers: list[str]) -> list[Row]:
+    """Return what we add beside the peer that adds the least."""
+    rows = []
+    for scenario in TARGETS:
+        ours, theirs = samples.added(OURS, scenario), {peer: samples.added(peer, scenario) for peer in peers}
+        least = min(theirs, key=theirs.__getitem__)
+        each = [samples.multiple(OURS, scenario, one, least) for one in samples.starts]
+        measure, met = f"{scenario}, of {least}'s, the least", ours < theirs[least]
+        ratio = ours / theirs[least]
+        rows.append(Row(OURS, measure, ours * 1e6, "us", ratio, "< every peer", met, spread(each)))
+    return rows
+
+
 def contents(workers: dict[str, Worker]) -> list[Row]:
     """How much each subject records for its cost; the recorder must do as much as we do."""
     rows = []
@@ -181,6 +194,8 @@ def main() -> None:
     rows = [row for name in names if name != PLAIN for row in rows_of(samples, name)]
     rows += large_rows(samples) if OURS in names else []
     rows += relative_rows(samples) if {OURS, UNSAMPLED, CONTENT} <= set(names) else []
+    peers = [name for name in names if name in PEERS]
+    rows += peer_rows(samples, peers) if peers and OURS in names else []
     rows += recorded
     show(f"CPU time added to a call, {options.starts} starts of {options.rounds} rounds; ratio: to the recorder's, "
          "or as said", rows)  # fmt: skip
