@@ -30,8 +30,8 @@ from opentelemetry import metrics, trace
 
 FEW, MANY = 10, 200
 EARLY, LATE = 5, 400
-TEXTS = {"short events": " hello", "events of 760 B": "h" * 516, "events of 3 KiB": "hello " * 480}
-"""Of 760 bytes: about as large as an event can be and still be kept among the last."""
+TEXTS = {"short events": " hello", "events of 640 B": "h" * 398, "events of 3 KiB": "hello " * 480}
+"""Of 640 bytes: about as large as an event can be and still be kept among the last."""
 LARGE = ("10 MB of vectors", "10 MB image")
 STREAM_LIMIT, PEAK_LIMIT, PROCESS_LIMIT = 4 * 1024, 256 * 1024, 1_000_000
 LEFT_LIMIT = 10_000

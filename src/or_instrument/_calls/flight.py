@@ -44,7 +44,6 @@ class Flight:
         "__weakref__",
         "_amend",
         "_began",
-        "_open",
         "_put_off",
         "_sinks",
         "closing",
@@ -84,8 +83,6 @@ class Flight:
         self._put_off: tuple[Outcome, Failure | None] | None = None
         self._sinks = sinks
         self._amend = amend
-        # Popping the only element is atomic: of two threads that see an end, one wins, without a lock.
-        self._open = [True]
         LIVE[self.id] = weakref.ref(self)
         self.started_ns = time_ns()
         self._began = perf_counter()
@@ -93,7 +90,7 @@ class Flight:
     @property
     def is_open(self) -> bool:
         """Whether no end has been seen."""
-        return bool(self._open)
+        return self.id in LIVE
 
     def read(self, data: bytes) -> None:
         """See the next bytes of the answer, up to the first event of a stream."""
@@ -122,9 +119,8 @@ class Flight:
 
         A `failure` goes before the one that the answer itself tells of, which goes before the one `otherwise`.
         """
-        try:
-            self._open.pop()
-        except IndexError:
+        # Popping a key is atomic: of two threads that see an end, one wins, without a lock.
+        if LIVE.pop(self.id, None) is None:
             return
         if self.cut is not None and outcome == "abandoned":
             outcome, otherwise = "error", self.cut
@@ -135,7 +131,6 @@ class Flight:
 
     def _end(self, outcome: Outcome, failure: Failure | None, otherwise: Failure | None, *, at_last_read: bool) -> None:
         ended = perf_counter()
-        LIVE.pop(self.id, None)
         if at_last_read:
             ended = max(self.last_read_at or self._began, self.first_chunk_at or self._began)
         if self.on_end is not None:
@@ -154,7 +149,7 @@ class Flight:
 
     def put_off(self, outcome: Outcome, failure: Failure | None = None) -> None:
         """End the call later, as of its last read: safe in a finaliser."""
-        if self._open and self._put_off is None:
+        if self.is_open and self._put_off is None:
             self._put_off = (outcome, failure)
             REAPER.defer(self)
 
@@ -165,7 +160,6 @@ class Flight:
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""
-        self._open.clear()
         self._sinks = ()
         LIVE.pop(self.id, None)
 
@@ -184,7 +178,7 @@ class Flight:
 
     def __del__(self) -> None:
         """Leave the recording of a dropped call to the reaper."""
-        if self._open:
+        if self.id in LIVE:
             self.put_off("abandoned")
 
     def _shielded(self, read: Callable[[bytes], None], data: bytes) -> None:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 READABLE: Final = (None, "", "identity")
 """Content encodings whose bytes are those of the body."""
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
+_NOTHING: Final[dict[str, Any]] = {}
 _COPIED: Final = "__getstate__"
 _SYNC: Final = ("iter_bytes", "iter_raw", "close", _COPIED)
 _ASYNC: Final = ("aiter_bytes", "aiter_raw", "aclose", _COPIED)
@@ -58,7 +59,7 @@ class ResponseHooks:
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
         self._names = (_BOTH if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._theirs = put_on(response, self, self._names)
+        self._theirs = put_on(response, self, self._names) or _NOTHING
         flight.on_end = self.remove
 
     def remove(self) -> None:
@@ -132,11 +133,11 @@ class ResponseHooks:
                 yield data
                 if flight.first_chunk_at is not None:
                     break
-            feed = flight.reader.feed_events
+            see = flight.reader.feed_events
             for data in theirs:
                 flight.last_read_at = perf_counter()
                 try:
-                    feed(data)
+                    see(data)
                 except Exception as exc:  # noqa: BLE001 - the shield
                     report("reading a stream", exc)
                 yield data
@@ -155,11 +156,11 @@ class ResponseHooks:
                 yield data
                 if flight.first_chunk_at is not None:
                     break
-            feed = flight.reader.feed_events
+            see = flight.reader.feed_events
             async for data in theirs:
                 flight.last_read_at = perf_counter()
                 try:
-                    feed(data)
+                    see(data)
                 except Exception as exc:  # noqa: BLE001 - the shield
                     report("reading a stream", exc)
                 yield data

@@ -14,6 +14,8 @@ from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply, Usage
 from or_instrument._routing_records import Routing
 
+_NONE: Final[dict[int, str]] = {}
+"""Of most chunks: nothing is put into it."""
 _ERROR: Final = "error"
 _TIER: Final = "openrouter.usage.service_tier"
 _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": "cancelled"}
@@ -71,8 +73,7 @@ class Fold:
         self._error: object = None
         self._error_type: object = None
         self._failed = False
-        self._reasons: dict[int, str] = {}
-        self._native: dict[int, str] = {}
+        self._reasons = self._native = _NONE
         self.is_ended = False
         """Whether a stream has said that it is at its end."""
 
@@ -147,24 +148,26 @@ class Fold:
         index = choice.get("index")
         index = index if isinstance(index, int) else position
         if (said := choice.get("finish_reason")) is not None and (reason := label(said)):
+            self._reasons = self._reasons or {}
             self._reasons[index] = reason
             self._failed = self._failed or reason == _ERROR
         if (said := choice.get("native_finish_reason")) is not None and (native := label(said)):
+            self._native = self._native or {}
             self._native[index] = native
         if error := choice.get("error"):
             self._error = error
 
     def _see_stop(self, stop: object) -> None:
         if (native := label(stop)) is not None:
-            self._native[0] = native
-            self._reasons[0] = _FINISH_OF_STOP.get(native, native)
+            self._native = {0: native}
+            self._reasons = {0: _FINISH_OF_STOP.get(native, native)}
 
     def _see_status(self, status: object, body: Mapping[str, object]) -> None:
         if status == "incomplete":
             why = label(get(body.get("incomplete_details"), "reason")) or "incomplete"
-            self._reasons[0] = _FINISH_OF_INCOMPLETE.get(why, why)
+            self._reasons = {0: _FINISH_OF_INCOMPLETE.get(why, why)}
         elif isinstance(status, str) and status in _FINISH_OF_STATUS:
-            self._reasons[0] = _FINISH_OF_STATUS[status]
+            self._reasons = {0: _FINISH_OF_STATUS[status]}
             self._failed = self._failed or status == "failed"
         if error_type := body.get("error_type"):
             self._error_type = error_type

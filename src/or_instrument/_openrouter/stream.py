@@ -25,7 +25,7 @@ _COLON: Final = ord(":")
 _USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
-_LONG: Final = 768
+_LONG: Final = 640
 """How many bytes of a read are kept as the last events; of a longer one what tells is read at once."""
 _LAST: Final = 3
 
