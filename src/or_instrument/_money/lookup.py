@@ -55,7 +55,7 @@ class Lookup:
         self._attempts: Attempts | None = None
         self._asked_ns = time_ns()
         self._began = monotonic()
-        # As in a flight: popping the only element is atomic, so that one end is seen.
+        # Popping the only element is atomic, so that one end is seen.
         self._open = [True]
 
     def ask(self, timeout_s: float) -> bool:
