@@ -14,7 +14,7 @@ import pytest
 from in_memory import Telemetry
 
 import or_instrument
-from or_instrument._calls.ending import is_read_by_stream, reader_closing
+from or_instrument._calls.ending import is_cancellation, is_read_by_stream, reader_closing
 from or_instrument._clients import openai as _patch
 from or_instrument._clients import openai_sdk as _sdk
 from or_instrument._openrouter.stream import Events
@@ -250,3 +250,21 @@ def test_who_closes_is_looked_for_no_deeper_than_there_are_frames() -> None:
     """A reader that is called by nobody, as by a thread's first function, is no stream of the SDK's."""
     assert reader_closing(object(), None) is None
     assert not is_read_by_stream(None)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("trio", "Cancelled"),
+        ("greenlet", "GreenletExit"),
+        ("gevent.timeout", "Timeout"),
+        ("eventlet.timeout", "Timeout"),
+    ],
+)
+def test_who_is_stopped_is_no_error(module: str, name: str) -> None:
+    """What other ways of concurrency throw into a reader is the user's wish, and so is what is derived from it."""
+    thrown: type[BaseException] = type(name, (BaseException,), {"__module__": module})
+    derived: type[BaseException] = type("MyOwn", (thrown,), {})
+    assert is_cancellation(thrown())
+    assert is_cancellation(derived())
+    assert not is_cancellation(type(name, (BaseException,), {"__module__": "mine"})())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -166,3 +168,61 @@ def test_a_retry_after_we_were_switched_off_is_not_seen(telemetry: Telemetry, mo
     openai.OpenAI(base_url=URL, api_key="k", http_client=http_client, max_retries=1).chat.completions.create(**HELLO)
     (call,) = telemetry.settle().calls
     assert (call.outcome, call.missing) == ("complete", "no_usage")
+
+
+class InPool(http.Client):  # type: ignore[misc]
+    """A client that sends in a thread of its own, with a timeout over all."""
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__(transport=transport)
+        self.pool = ThreadPoolExecutor(1)
+
+    def send(self, *args: Any, **options: Any) -> Any:
+        """Send there."""
+        return self.pool.submit(super().send, *args, **options).result(60)
+
+    def close(self) -> None:
+        """End the thread too."""
+        super().close()
+        self.pool.shutdown()
+
+
+class OverPool(http.BaseTransport):  # type: ignore[misc]
+    """A transport that sends by another client, in a thread of its own."""
+
+    def __init__(self, transport: Any) -> None:
+        self.client = InPool(transport)
+
+    def handle_request(self, request: Any) -> Any:
+        """Send there."""
+        theirs = self.client.post(request.url, headers=request.headers, content=request.content)
+        return http.Response(theirs.status_code, content=theirs.content)
+
+    def close(self) -> None:
+        """End the thread."""
+        self.client.close()
+
+
+@pytest.mark.parametrize("is_transport", [False, True], ids=["client", "transport"])
+def test_a_send_in_another_thread_is_the_sdks_call(telemetry: Telemetry, *, is_transport: bool) -> None:
+    """What the SDK sends through a thread that knows nothing of its call is recorded once."""
+    transport = http.MockTransport(lambda _: answer(http))
+    own = http.Client(transport=OverPool(transport)) if is_transport else InPool(transport)
+    with openai.OpenAI(base_url=URL, api_key="k", http_client=own) as client:
+        client.chat.completions.create(**HELLO)
+    assert [call.request.parameters["openrouter.client"] for call in telemetry.settle().calls] == ["openai"]
+    assert costs(telemetry) == [0.5]
+
+
+def test_a_relay_in_another_thread_is_a_call_of_its_own(telemetry: Telemetry) -> None:
+    """Another request that says it is the SDK's, as one that a proxy hands on, is recorded while the SDK's is sent."""
+
+    def handler(request: Any) -> Any:
+        if json.loads(request.content)["model"] == "a/model":
+            with InPool(http.MockTransport(handler)) as other:
+                other.post(f"{URL}/chat/completions", headers=request.headers, json={**HELLO, "model": "another/model"})
+        return answer(http)
+
+    with openai.OpenAI(base_url=URL, api_key="k", http_client=http.Client(transport=http.MockTransport(handler))) as it:
+        it.chat.completions.create(**HELLO)
+    assert sorted(call.request.model or "" for call in telemetry.settle().calls) == ["a/model", "another/model"]

@@ -13,6 +13,10 @@ from or_instrument._openrouter.failure import failure_of_exception
 _STREAM: Final = "__stream__"
 _READERS: Final = frozenset(("iter_raw", "aiter_raw", _STREAM))
 _DEPTH: Final = 6
+_CANCELLED: Final = frozenset(
+    (("trio", "Cancelled"), ("greenlet", "GreenletExit"), ("gevent", "Timeout"), ("eventlet", "Timeout"))
+)
+"""By package and name. A timeout of greenlets is thrown into them, as one of asyncio cancels a task."""
 
 
 def broken(flight: Flight, exc: BaseException) -> None:
@@ -28,9 +32,10 @@ def broken(flight: Flight, exc: BaseException) -> None:
 
 def is_cancellation(exc: BaseException) -> bool:
     """Return whether an exception is the user's wish: cancelled, interrupted, asked to exit."""
-    # trio's exception cannot be imported where trio is not; its name is part of trio's public API.
-    named = type(exc).__name__ == "Cancelled" and type(exc).__module__.startswith("trio")
-    return named or isinstance(exc, (asyncio.CancelledError, KeyboardInterrupt, SystemExit))
+    if isinstance(exc, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+        return True
+    # Those of trio, gevent and eventlet cannot be imported where these are not; their names are public.
+    return any((kind.__module__.partition(".")[0], kind.__name__) in _CANCELLED for kind in type(exc).__mro__)
 
 
 def is_running(generator: object) -> bool:

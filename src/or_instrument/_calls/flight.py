@@ -122,7 +122,10 @@ class Flight:
         # Popping a key is atomic: of two threads that see an end, one wins, without a lock.
         if LIVE.pop(self.id, None) is None:
             return
-        if self.cut is not None and outcome == "abandoned":
+        if self._put_off is not None:
+            outcome, failure = self._put_off  # it was seen first
+            at_last_read = outcome == "abandoned"
+        if self.cut is not None and outcome in _LET_GO:
             outcome, otherwise = "error", self.cut
         try:
             self._end(outcome, failure, otherwise, at_last_read=at_last_read)
@@ -155,8 +158,7 @@ class Flight:
 
     def settle(self) -> None:
         """Record the end that was put off."""
-        outcome, failure = self._put_off or ("abandoned", None)
-        self.finish(outcome, failure, at_last_read=outcome == "abandoned")
+        self.finish("abandoned", at_last_read=True)
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
-from types import FrameType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, Final, TypeVar
 
 from or_instrument._calls.ending import (
@@ -48,7 +48,7 @@ def body_of(response: Any) -> bytes | None:
 class ResponseHooks:
     """The hooks on one response: its `iter_bytes`, `iter_raw` and `close`, or their async twins."""
 
-    __slots__ = ("_flight", "_is_decoding", "_names", "_reader", "_response", "_theirs")
+    __slots__ = ("_flight", "_is_decoding", "_names", "_originals", "_reader", "_response", "_theirs")
 
     def __init__(self, response: Any, flight: Flight) -> None:
         self._response = response
@@ -59,7 +59,8 @@ class ResponseHooks:
         is_async = hasattr(stream, "__aiter__")
         # One that is both is read by whichever client has it.
         self._names = (_BOTH if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
-        self._theirs = put_on(response, self, self._names) or _NOTHING
+        self._originals = tuple([_unbound(getattr(response, name), response) for name in self._names])
+        self._put_on()
         flight.on_end = self.remove
 
     def remove(self) -> None:
@@ -105,20 +106,20 @@ class ResponseHooks:
         finally:
             self._closed(reader)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Any:
         """Stand in for the response's own: a copy or a pickle of it is not watched."""
-        state = self._original(_COPIED)()
-        return {name: value for name, value in state.items() if name not in self._names} | {
-            name: value for name, value in self._theirs.items() if name in state
-        }
+        take_off(self._response, self, self._names, self._theirs)
+        try:
+            return self._original(_COPIED)()
+        finally:
+            if self._flight.is_open:
+                self._put_on()
+
+    def _put_on(self) -> None:
+        self._theirs = put_on(self._response, self, self._names) or _NOTHING
 
     def _original(self, name: str) -> Any:
-        # Looked up when it is called: four bound methods are memory of each open stream.
-        if name in self._theirs:
-            return self._theirs[name]
-        method = getattr(self._response.__class__, name, None)
-        # What stands in for a response may hand every attribute on.
-        return self._response.__getattr__(name) if method is None else MethodType(method, self._response)
+        return self._originals[self._names.index(name)].__get__(self._response)
 
     def _started(self, reader: T) -> T:
         # Held weakly: one that is let go of is destroyed at once, and closes the response as it would without us.
@@ -142,6 +143,9 @@ class ResponseHooks:
                     report("reading a stream", exc)
                 yield data
         except GeneratorExit:
+            # Closed here, as it would be without us, so that who closes this is told what is wrong.
+            if hasattr(theirs, "close"):
+                theirs.close()
             raise
         except BaseException as exc:
             self._broken(exc, sys._getframe(1))  # noqa: SLF001 - the only way to see who reads
@@ -165,6 +169,9 @@ class ResponseHooks:
                     report("reading a stream", exc)
                 yield data
         except GeneratorExit:
+            # Closed when this is, as it would be without us: left to itself it waits for the event loop's finaliser.
+            if hasattr(theirs, "aclose"):
+                await theirs.aclose()
             raise
         except BaseException as exc:
             self._broken(exc, sys._getframe(1))  # noqa: SLF001 - the only way to see who reads
@@ -214,3 +221,9 @@ class ResponseHooks:
             end_closed(self._flight, reader)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("ending a call at its close", exc)
+
+
+def _unbound(method: Any, owner: object) -> Any:
+    """Return a descriptor that gives a method of one object back: bound to it, each takes memory of an open stream."""
+    is_plain = type(method) is MethodType and method.__self__ is owner and type(method.__func__) is FunctionType
+    return method.__func__ if is_plain else staticmethod(method)

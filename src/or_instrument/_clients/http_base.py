@@ -12,7 +12,7 @@ from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
 from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, current_task
+from or_instrument._clients.under_way import INNERMOST, current_task, is_of_sdk_call, is_sdks
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -106,7 +106,10 @@ class SendSeam(Seam):
         if endpoint is None:
             return None
         read, whom = partial(self._sent, http, args, kwargs), partial(self._target, http, args, kwargs)
-        return begin(observer, self.client, endpoint, read, whom, misses_sdk=self._misses_sdk)
+        return begin(observer, self.client, endpoint, read, whom, is_sdks=partial(self._is_sdks, http))
+
+    def _is_sdks(self, http: Any, sent: Sent) -> bool:
+        return is_sdks(sent.agent) and (self._misses_sdk() or is_of_sdk_call(http, sent))
 
     def _came(self, sending: Sending, response: Any) -> None:
         try:

@@ -18,7 +18,7 @@ from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients.inside import Inside, response_of
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, UnderWay, is_sdks
+from or_instrument._clients.under_way import INNERMOST, UnderWay
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 from or_instrument._openrouter.request import with_session
@@ -92,11 +92,11 @@ def begin(
     read: Callable[[], Sent],
     whom: Callable[[], Any],
     *,
-    misses_sdk: Callable[[], bool],
+    is_sdks: Callable[[Sent], bool],
 ) -> Sending | None:
     """Return the send that begins, `None` where nothing is to be seen of it; `client` names the seam that sees it.
 
-    `misses_sdk` says whether the OpenAI SDK makes calls that its own seam does not see; they are not recorded here.
+    `is_sdks` says whether a request is the OpenAI SDK's, and recorded by its own seam or not at all.
 
     Raises `BudgetExceeded` where the code around the call has asked for it.
     """
@@ -106,7 +106,7 @@ def begin(
         if outer is not None and outer.carries(sent):
             outer.carried(whom)
             return None
-        if outer is None and is_sdks(sent.agent) and misses_sdk():
+        if outer is None and is_sdks(sent):
             return Sending(read)
         exchange = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
         return None if exchange is None else Sending(read, outer, exchange)

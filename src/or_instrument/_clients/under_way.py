@@ -90,7 +90,8 @@ class UnderWay:
 
     def carries(self, sent: Sent) -> bool:
         """Return whether a send inside this one sends its request on."""
-        return self.read is not None and self.read().is_same(sent)
+        read = self.read  # it may be in another thread that this ends
+        return read is not None and read().is_same(sent)
 
     def carried(self, whom: Callable[[], Any]) -> None:
         """See that a send inside this one sends its request on; `whom` says how to ask about it through that client."""
@@ -121,6 +122,7 @@ class SDKCall(UnderWay):
         self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
+        _SDK_CALLS.add(self)
 
     @property
     def is_sending(self) -> bool:
@@ -139,6 +141,11 @@ class SDKCall(UnderWay):
         """Hold nothing any more."""
         super().let_go()
         self._last_read = self.last = None
+        _SDK_CALLS.discard(self)
+
+    def has_sent(self, http: object, sent: Sent) -> bool:
+        """Return whether a request that the SDK has made, seen in another context, is one of this call."""
+        return self.is_running and (http is self._http or self.carries(sent))
 
     def sdk_call(self, http: object) -> SDKCall | None:
         """Return this, unless the client that sends is another or sends something already: that is a hook's."""
@@ -153,6 +160,18 @@ class SDKCall(UnderWay):
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)
 """A task that is started inside may outlive it with a copy of the context."""
+
+
+_SDK_CALLS: Final[set[SDKCall]] = set()
+"""Those that are under way, in whatever context."""
+
+
+def is_of_sdk_call(http: object, sent: Sent) -> bool:
+    """Return whether a request of the SDK's is one of a call that is under way, though not in this context.
+
+    A client of the user's, or a transport, may send in a thread of its own, such as for a timeout over all.
+    """
+    return any(call.has_sent(http, sent) for call in tuple(_SDK_CALLS))
 
 
 def current_task() -> object:
