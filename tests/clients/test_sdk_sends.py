@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from in_memory import Telemetry
 
 import or_instrument
+from or_instrument._clients import under_way
 
 requests = pytest.importorskip("requests")
 http: Any = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
@@ -170,6 +172,11 @@ def test_a_retry_after_we_were_switched_off_is_not_seen(telemetry: Telemetry, mo
     assert (call.outcome, call.missing) == ("complete", "no_usage")
 
 
+def answers(status: int = 200) -> Any:
+    """Return a transport that gives one answer."""
+    return http.MockTransport(lambda _: answer(http, status=status))
+
+
 class InPool(http.Client):  # type: ignore[misc]
     """A client that sends in a thread of its own, with a timeout over all."""
 
@@ -206,12 +213,20 @@ class OverPool(http.BaseTransport):  # type: ignore[misc]
 @pytest.mark.parametrize("is_transport", [False, True], ids=["client", "transport"])
 def test_a_send_in_another_thread_is_the_sdks_call(telemetry: Telemetry, *, is_transport: bool) -> None:
     """What the SDK sends through a thread that knows nothing of its call is recorded once."""
-    transport = http.MockTransport(lambda _: answer(http))
-    own = http.Client(transport=OverPool(transport)) if is_transport else InPool(transport)
+    own = http.Client(transport=OverPool(answers())) if is_transport else InPool(answers())
     with openai.OpenAI(base_url=URL, api_key="k", http_client=own) as client:
         client.chat.completions.create(**HELLO)
     assert [call.request.parameters["openrouter.client"] for call in telemetry.settle().calls] == ["openai"]
     assert costs(telemetry) == [0.5]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_no_call_of_the_sdk_is_kept(telemetry: Telemetry, status: int) -> None:
+    """A call that is over, whatever its end, is none of those that a send in another thread may belong to."""
+    with openai.OpenAI(base_url=URL, api_key="k", http_client=InPool(answers(status))) as client, suppress(Exception):
+        client.chat.completions.create(**HELLO)
+    assert len(telemetry.settle().calls) == 1
+    assert not under_way._SDK_CALLS
 
 
 def test_a_relay_in_another_thread_is_a_call_of_its_own(telemetry: Telemetry) -> None:
