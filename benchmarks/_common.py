@@ -1,22 +1,66 @@
-"""What the benchmarks share: workers driven line by line, a table, and a JSON file of the same."""
+"""What the benchmarks share: a command line, workers driven line by line, a table, and a JSON file of the same."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parent / "src"
+
+_Number = TypeVar("_Number", int, float)
+
+
+def command_line(about: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a program, with the option that all of them have."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=_writable, metavar="FILE", help="write the numbers there too")
+    return parser
+
+
+def at_least(least: _Number) -> Callable[[str], _Number]:
+    """Return the type of an argument: a number of the same kind, and no smaller."""
+
+    def number(text: str) -> _Number:
+        value = type(least)(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not {least} or more")
+        return value
+
+    return number
+
+
+positive = at_least(1)
+
+
+def _writable(text: str) -> Path:
+    path = Path(text)
+    is_new = not path.exists()
+    try:
+        # Only the system knows, and minutes later it would be too late to be told.
+        path.open("a").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot be written: {error}") from None
+    if is_new:
+        path.unlink()
+    return path
+
+
+def not_measured(what: str, why: str) -> None:
+    """Say what is missing from a table, so that it does not look whole."""
+    print(f"not measured: {what}, as {why}", file=sys.stderr)
 
 
 def child_environment(**variables: str) -> dict[str, str]:
@@ -46,6 +90,8 @@ class Row:
 class Worker:
     """A live subprocess that answers one JSON line with one JSON line. It prints `ready` when it is set up.
 
+    It ends when its input does, so that it does not outlive this process, however that ends.
+
     Raises:
         RuntimeError: the process ended instead of answering; its own error is on stderr.
 
@@ -71,6 +117,10 @@ class Worker:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
+        return self.hear()
+
+    def hear(self) -> Any:
+        """Wait for an answer."""
         return json.loads(self._read())
 
     def _read(self) -> str:

@@ -6,7 +6,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,11 +34,25 @@ print(platform.python_version(), *map(version, sys.argv[1:]))
 """
 
 
-def start(name: str, directory: Path | None, *command: str) -> Worker:
-    """Start the process of one subject; a peer's on its own interpreter."""
-    if name in PEERS and directory:
-        return Worker(*command, python=str(_python_of(directory / name)), **_CONTENT_OFF)
-    return Worker(*command)
+def start_all(stack: ExitStack, directory: Path | None, commands: Mapping[str, Sequence[str]]) -> dict[str, Worker]:
+    """Start the process of each subject, a peer's on its own interpreter, and wait until all are set up.
+
+    Raises:
+        SystemExit: one could not be set up; its own error is on stderr.
+
+    """
+    workers = {}
+    for name, command in commands.items():
+        peer = name in PEERS and directory
+        worker = Worker(*command, python=str(_python_of(peer / name)), **_CONTENT_OFF) if peer else Worker(*command)
+        workers[name] = stack.enter_context(worker)
+    for name, worker in workers.items():
+        try:
+            worker.wait_ready()
+        except RuntimeError as error:
+            mend = f": remove {directory / name} and run the same again" if name in PEERS and directory else ""
+            sys.exit(f"Nothing was measured, as {name} could not be set up: {error}{mend}")
+    return workers
 
 
 def make_peers(directory: Path | None, subjects: Iterable[str]) -> None:

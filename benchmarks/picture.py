@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 OURS, PLAIN = "or_instrument", "plain"
 CALLS = ("chat", "embeddings", "stream of 200")
+NOT_SHOWN = (PLAIN, "plain again", f"{OURS} content", f"{OURS} not sampled")
+"""Of what is added to a plain call."""
 COLORS = {
     OURS: "tab:orange",
     "recorder": "tab:gray",
@@ -55,9 +57,7 @@ def of_those_that_record(streams: Told, measure: str) -> dict[str, float]:
 def draw_shares(axes: Axes, told: Told) -> None:
     """Draw what is added to a call's own CPU time, one group of bars a kind of call."""
     plain = told["about"]["plain_us"]
-    names = [
-        name for name in values(told, CALLS[0]) if name not in ("plain again", f"{OURS} content", f"{OURS} not sampled")
-    ]
+    names = [name for name in values(told, CALLS[0]) if name not in NOT_SHOWN]
     width = 0.8 / len(names)
     for place, name in enumerate(names):
         shares = [100 * values(told, call)[name] / plain[call] for call in CALLS]

@@ -1,16 +1,20 @@
-"""The benchmarks: they measure every plugin that they are asked for, or none."""
+"""The benchmarks: they measure all that they are asked for or say what is missing, and judge what was measured."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import venv
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-OVERHEAD = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+OVERHEAD = BENCHMARKS / "overhead.py"
 OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
 
 
@@ -45,3 +49,63 @@ def test_what_is_no_environment_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{kept.parent}:\nit is there, and is no virtual environment" in done.stderr
     assert kept.exists()
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What makes overhead.py's rows of shares of the plain call, by subject, that are said to be added to each call."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    samples, subjects, table = map(importlib.import_module, ("_samples", "_subjects", "_overhead_rows"))
+
+    def rows_of(**added: float) -> list[Any]:
+        taken = samples.Samples(1)
+        named = {name.replace("_", " ").replace("or ", "or_"): share for name, share in added.items()}
+        for scenario in subjects.SCENARIOS:
+            plain = 5.0 if scenario == "stream of 1,000" else 1.0
+            for name, share in {"plain": 0.0, **named}.items():
+                taken.add(name, scenario, 0, plain * (1 + share))
+        judged: list[Any] = [row for row in table.rows_of_all(taken, ["plain", *named]) if row.target]
+        return judged
+
+    return rows_of
+
+
+def test_what_is_larger_than_the_noise_has_a_verdict(rows: Any) -> None:
+    """Each target is met, or not, where all that is compared with is more than a second plain process seems to add."""
+    small = {"or_instrument_not_sampled": 0.0006, "or_instrument_content": 0.0015}
+
+    good = rows(plain_again=-0.0001, recorder=0.0008, or_instrument=0.001, **small, logfire=0.5)
+    bad = rows(plain_again=0.001, recorder=0.002, or_instrument=0.04, or_instrument_not_sampled=0.03,
+               or_instrument_content=0.13, logfire=0.03)  # fmt: skip
+
+    assert {(row.measure, row.met) for row in good} == {(row.measure, True) for row in good}
+    assert {(row.measure, row.met) for row in bad} == {(row.measure, False) for row in good}
+
+
+@pytest.mark.parametrize(("noise", "added"), [(-0.5, 0.4), (0.5, 0.4), (0.001, -0.4)], ids=["-", "+", "saved"])
+def test_what_is_within_the_noise_has_no_verdict(rows: Any, noise: float, added: float) -> None:
+    """Where a second plain process seems to add or save more, or a subject seems to save time, nothing is judged."""
+    names = ("recorder", "or_instrument", "or_instrument_not_sampled", "or_instrument_content", "logfire")
+
+    judged = rows(plain_again=noise, **dict.fromkeys(names, added))
+
+    assert len(judged) == 19
+    assert {(row.measure, row.met) for row in judged} == {(row.measure, None) for row in judged}
+    assert all(row.target.endswith(" (within the noise)") for row in judged)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the interpreter is a script of the shell")
+def test_a_plugin_whose_environment_is_broken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a plugin's process ends before it is set up, the error says which environment to remove."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    peers = importlib.import_module("_peers")
+    python = tmp_path / "logfire" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+
+    with ExitStack() as stack, pytest.raises(SystemExit) as ended:
+        peers.start_all(stack, tmp_path, {"logfire": ("_worker.py", "logfire")})
+
+    assert "logfire could not be set up" in str(ended.value.code)
+    assert f"remove {tmp_path / 'logfire'} and run the same again" in str(ended.value.code)
