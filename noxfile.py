@@ -146,7 +146,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """The package's types, and what the checkers of its users see."""
+    """The types of the package and of the benchmarks, and what the checkers of its users see."""
     session.install("-e", ".[test]", *_group("lint"))
     session.run("mypy")
     session.run("pytest", "-q", "tests/typing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -47,6 +47,9 @@ def http_library() -> Any:
 
 
 _http = http_library()
+# mypy finds no overload for either class in a `map`.
+_view: Callable[[bytes], memoryview] = memoryview
+_copy: Callable[[memoryview], bytes] = bytes
 
 
 class Answer(NamedTuple):
@@ -116,7 +119,7 @@ class _Body(_http.SyncByteStream):  # type: ignore[misc, name-defined]
 
     def __iter__(self) -> Iterator[bytes]:
         # A new object each, as from a socket: who keeps one keeps its memory.
-        return map(bytes, map(memoryview, self._pieces))
+        return map(_copy, map(_view, self._pieces))
 
 
 class Transport(_http.BaseTransport):  # type: ignore[misc, name-defined]

@@ -15,10 +15,9 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from _canned import LONG, SHORT, answer, canned_client
-from _common import HERE, Row, child_environment, save, show
+from _common import HERE, Row, child_environment, command_line, save, show
 from _providers import Pipeline
 from _subjects import SCENARIOS, build
 from opentelemetry import metrics, trace
@@ -103,9 +102,8 @@ def chunk_rows() -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--scenario", choices=(*CHOICES, LONG_STREAM), help="one kind of call (default: all of them)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--subject", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subject:

@@ -19,12 +19,12 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from statistics import median
 
-from _common import HERE, Row, child_environment, save, show
-from httpx import Headers
+from _canned import http_library
+from _common import HERE, Row, child_environment, command_line, positive, save, show
 
 from or_instrument import Call, Reply, Request, Usage
 from or_instrument._money.ledger import Ledger
@@ -33,7 +33,7 @@ from or_instrument._money.schema import open_ledger
 
 EVERY_S = 0.005
 KILLS = 10
-HEADERS = Headers(
+HEADERS = http_library().Headers(
     [
         *((f"x-stainless-{name}", "value") for name in ("lang", "package-version", "os", "arch", "runtime")),
         *(("accept", "application/json"), ("content-type", "application/json"), ("user-agent", "OpenAI/Python")),
@@ -85,23 +85,25 @@ def caller(path: Path) -> float:
 
 
 def victim(path: str, busy: str) -> None:
-    """Make a call every few milliseconds and tell how many there were, until killed."""
+    """Make a call every few milliseconds and tell how many there were, until killed, or until nobody listens."""
     ledger = ledger_at(path)
 
     def work() -> None:
         number = 0
-        while True:
-            number += 1
-            ledger(call(number))
-            os.write(1, b"%d\n" % number)
-            time.sleep(EVERY_S)
+        with suppress(BrokenPipeError):
+            while True:
+                number += 1
+                ledger(call(number))
+                os.write(1, b"%d\n" % number)
+                time.sleep(EVERY_S)
 
-    threading.Thread(target=work, daemon=True).start()
-    while True:
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    while worker.is_alive():
         if busy == "busy":
             sum(range(1000))
         else:
-            time.sleep(1)
+            worker.join(1)
 
 
 def lost(folder: Path, busy: str) -> list[float]:
@@ -137,13 +139,13 @@ def summed(path: Path, by: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="how many rows are added up (default 1,000,000)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser = command_line(__doc__)
+    parser.add_argument("--rows", type=positive, default=1_000_000, help="how many are added up (default 1,000,000)")
     parser.add_argument("--victim", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.victim:
         victim(*options.victim)
+        return
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

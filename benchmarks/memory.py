@@ -14,16 +14,15 @@ import argparse
 import gc
 import json
 import os
-import subprocess
-import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 from _canned import answer, canned_client, own_answer, stream_of
-from _common import HERE, Row, child_environment, save, show
+from _common import Row, Worker, at_least, command_line, not_measured, save, show
 from _providers import Pipeline
 from _subjects import SCENARIOS, Recorder, build
 from opentelemetry import metrics, trace
@@ -130,17 +129,22 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def end_with_parent() -> None:
+    """End this process in the middle of its work when the one that started it is gone, however that ended."""
+    # Not by `sys.stdin`, whose lock would then be held when the interpreter ends.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def in_processes_of_their_own(subjects: tuple[str, ...], what: str, *more: str) -> list[dict[str, float]]:
     """Return the bytes of each subject, from fresh interpreters at the same time."""
-
-    def run(subject: str) -> dict[str, float]:
-        command = [sys.executable, "-W", "ignore", str(HERE / "memory.py"), "--subject", subject, "--what", what, *more]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=child_environment()).stdout
-        numbers: dict[str, float] = json.loads(output)
-        return numbers
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(run, subjects))
+    with ExitStack() as stack:
+        command = ("memory.py", "--what", what, *more, "--subject")
+        workers = [stack.enter_context(Worker(*command, subject)) for subject in subjects]
+        for worker in workers:
+            worker.wait_ready()
+        return [worker.hear() for worker in workers]
 
 
 def rows_of(what: str, base: str, limit: int) -> list[Row]:
@@ -164,24 +168,28 @@ def grown_rows(what: str, limit: int, *more: str) -> list[Row]:
     return rows
 
 
+def run(name: str, what: str, calls: int) -> None:
+    """Tell the bytes of one subject."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    subject = Subject(name)
+    told: dict[str, float] = subject.process(calls) if what == "process" else getattr(subject, what)()
+    print("ready", json.dumps(told), sep="\n", flush=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=100_000, help="after so many the process is looked at (0: not)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser = command_line(__doc__)
+    parser.add_argument("--calls", type=at_least(0), default=100_000, help="then look at the process (0: do not)")
     parser.add_argument("--subject", help=argparse.SUPPRESS)
     parser.add_argument("--what", choices=("streams", "peaks", "left", "process"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subject:
-        subject = Subject(options.subject)
-        print(
-            json.dumps(
-                subject.process(options.calls) if options.what == "process" else getattr(subject, options.what)()
-            )
-        )
+        run(options.subject, options.what, options.calls)
         return
     rows = rows_of("streams", "recorder", STREAM_LIMIT) + rows_of("peaks", "plain", PEAK_LIMIT)
     rows += grown_rows("left", LEFT_LIMIT)
-    if options.calls and Path("/proc/self/statm").exists():
+    if not Path("/proc/self/statm").exists():
+        not_measured("the process", "this system has no /proc")
+    elif options.calls:
         rows += grown_rows("process", PROCESS_LIMIT, "--calls", str(options.calls))
     show("Memory: an open stream less the same inside a span, a large reply less the same without us", rows)
     save(options.json, rows, calls=options.calls)

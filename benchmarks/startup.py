@@ -11,7 +11,6 @@ Where valgrind is installed, the instructions of `python -c pass` are counted to
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from operator import truediv
 from pathlib import Path
 from statistics import median
 
-from _common import HERE, Row, child_environment, save, show
+from _common import HERE, Row, child_environment, command_line, not_measured, positive, save, show
 
 BASE = "import opentelemetry.trace, opentelemetry.metrics, wrapt"
 OURS = "import or_instrument"
@@ -158,10 +157,14 @@ def library_rows(rounds: int, bare: str, full: str, environment: dict[str, str])
 def instruction_rows(commands: dict[str, Command]) -> list[Row]:
     """The machine instructions of `python -c pass` where we are installed and not asked for, to those without us."""
     if shutil.which("valgrind") is None:
+        not_measured("instructions of python -c pass", "valgrind is missing")
         return []
-    bare, ours = (instructions(*commands[name]) for name in ("without", "unset"))
-    measure, ratio = f"instructions, {MEASURES['unset']}", ours / bare
-    return [Row("python -c pass", measure, ours / 1e6, "million", ratio, "< 1.01", ratio < 1.01)]
+    bare, idle, ours = (instructions(*commands[name]) for name in ("without", "idle", "unset"))
+    ratio, measures = ours / bare, [f"instructions, {MEASURES[name]}" for name in ("idle", "unset")]
+    return [
+        Row("python -c pass", measures[0], idle / 1e6, "million", idle / bare),
+        Row("python -c pass", measures[1], ours / 1e6, "million", ratio, "< 1.01", ratio < 1.01),
+    ]
 
 
 def instructions(words: list[str], environment: dict[str, str]) -> int:
@@ -178,11 +181,10 @@ def hook_in(directory: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200, help="processes of each kind (default 200)")
+    parser = command_line(__doc__)
+    parser.add_argument("--rounds", type=positive, default=200, help="processes of each kind (default 200)")
     parser.add_argument("--import", dest="import_only", action="store_true", help="measure the import only")
     parser.add_argument("--wheel", type=Path, help="a wheel of ours that is built already")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     options = parser.parse_args()
     rows = import_rows(options.rounds // 10 or 1)
     if not options.import_only:
