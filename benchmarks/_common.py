@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -142,6 +143,18 @@ class Worker:
         """End the process."""
         self._process.terminate()
         self._process.communicate()
+
+
+def end_with_parent() -> None:
+    """Let this process end in the middle of its work when the one that started it is gone, however that ended."""
+
+    def wait() -> None:
+        # Not by `sys.stdin`, whose lock would then be held when the interpreter ends.
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def show(title: str, rows: Sequence[Row]) -> None:

@@ -14,7 +14,6 @@ import argparse
 import gc
 import json
 import os
-import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,11 +21,12 @@ from itertools import islice
 from pathlib import Path
 
 from _canned import answer, canned_client, own_answer, stream_of
-from _common import Row, Worker, at_least, command_line, not_measured, save, show
+from _common import Row, Worker, at_least, command_line, end_with_parent, not_measured, save, show
 from _providers import Pipeline
 from _subjects import SCENARIOS, Recorder, build
 from opentelemetry import metrics, trace
 
+KINDS = ("streams", "peaks", "left", "process")
 FEW, MANY = 10, 200
 EARLY, LATE = 5, 400
 TEXTS = {"short events": " hello", "events of 640 B": "h" * 398, "events of 3 KiB": "hello " * 480}
@@ -129,14 +129,6 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def end_with_parent() -> None:
-    """End this process in the middle of its work when the one that started it is gone, however that ended."""
-    # Not by `sys.stdin`, whose lock would then be held when the interpreter ends.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
 def in_processes_of_their_own(subjects: tuple[str, ...], what: str, *more: str) -> list[dict[str, float]]:
     """Return the bytes of each subject, from fresh interpreters at the same time."""
     with ExitStack() as stack:
@@ -170,27 +162,36 @@ def grown_rows(what: str, limit: int, *more: str) -> list[Row]:
 
 def run(name: str, what: str, calls: int) -> None:
     """Tell the bytes of one subject."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     subject = Subject(name)
     told: dict[str, float] = subject.process(calls) if what == "process" else getattr(subject, what)()
     print("ready", json.dumps(told), sep="\n", flush=True)
 
 
+def rows_about(what: str, calls: int) -> list[Row]:
+    """Return the rows of one kind of memory."""
+    if what == "streams":
+        return rows_of(what, "recorder", STREAM_LIMIT)
+    if what == "peaks":
+        return rows_of(what, "plain", PEAK_LIMIT)
+    if what == "left":
+        return grown_rows(what, LEFT_LIMIT)
+    if not Path("/proc/self/statm").exists():
+        not_measured("the process", "this system has no /proc")
+        return []
+    return grown_rows(what, PROCESS_LIMIT, "--calls", str(calls)) if calls else []
+
+
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--calls", type=at_least(0), default=100_000, help="then look at the process (0: do not)")
+    parser.add_argument("--what", choices=KINDS, help="one kind of memory (default: all)")
     parser.add_argument("--subject", help=argparse.SUPPRESS)
-    parser.add_argument("--what", choices=("streams", "peaks", "left", "process"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.subject:
         run(options.subject, options.what, options.calls)
         return
-    rows = rows_of("streams", "recorder", STREAM_LIMIT) + rows_of("peaks", "plain", PEAK_LIMIT)
-    rows += grown_rows("left", LEFT_LIMIT)
-    if not Path("/proc/self/statm").exists():
-        not_measured("the process", "this system has no /proc")
-    elif options.calls:
-        rows += grown_rows("process", PROCESS_LIMIT, "--calls", str(options.calls))
+    rows = [row for what in ([options.what] if options.what else KINDS) for row in rows_about(what, options.calls)]
     show("Memory: an open stream less the same inside a span, a large reply less the same without us", rows)
     save(options.json, rows, calls=options.calls)
 

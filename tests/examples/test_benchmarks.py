@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,31 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 OVERHEAD = BENCHMARKS / "overhead.py"
 OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
+
+
+SMALLEST = {
+    "overhead.py": ("--only", "or_instrument", "--rounds", "1", "--starts", "1"),
+    "unrecorded.py": ("--client", "openai.OpenAI", "--rounds", "1"),
+    "streams.py": ("--streams", "5", "--chunks", "3", "--pause", "0", "--rounds", "1"),
+    "memory.py": ("--what", "streams"),
+}
+MEASURED = {
+    "overhead.py": {
+        ("plain", "a chunk"),
+        ("or_instrument", "chat"),
+        ("or_instrument", "10 MB image, of the SDK's own"),
+    },
+    "unrecorded.py": {("openai.OpenAI", case) for case in ("another host", "suppressed", "disabled")},
+    "streams.py": {(who, "chunks per second") for who in ("plain", "recorder", "recorder again", "or_instrument")},
+    "memory.py": {("or_instrument", f"{count} open, short events, after 5") for count in (10, 200)},
+}
+"""Some rows of each."""
+
+
+def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark to its end."""
+    command = [sys.executable, BENCHMARKS / program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def measure(peer: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -109,3 +135,80 @@ def test_a_plugin_whose_environment_is_broken_is_named(tmp_path: Path, monkeypat
 
     assert "logfire could not be set up" in str(ended.value.code)
     assert f"remove {tmp_path / 'logfire'} and run the same again" in str(ended.value.code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", SMALLEST)
+def test_a_benchmark_measures_what_it_says(tmp_path: Path, program: str) -> None:
+    """Run with the smallest counts, a benchmark ends well, with its rows."""
+    done = run(program, *SMALLEST[program], "--json", tmp_path / "told.json")
+
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "told.json").read_text())["rows"]
+    assert MEASURED[program] <= {(row["subject"], row["measure"]) for row in rows}
+    assert all(row["subject"].split()[0] in done.stdout for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "told"),
+    [
+        ("overhead.py", ("--rounds", "0"), "argument --rounds: 0 is not 1 or more"),
+        ("overhead.py", ("--only", ","), "no such subject: ,"),
+        ("streams.py", ("--pause", "-1"), "argument --pause: -1 is not 0.0 or more"),
+        ("startup.py", ("--json", "missing/told.json"), "argument --json: cannot be written"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(program: str, arguments: tuple[str, ...], told: str) -> None:
+    """A count, a name or a file that is no good is refused while the arguments are read, as one that is unknown is."""
+    done = run(program, *arguments)
+
+    assert done.returncode == 2
+    assert f"{program}: error: {told}" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="a pipe that nobody reads has no error of its own there")
+@pytest.mark.parametrize("busy", ["idle", "busy"])
+def test_who_is_to_be_killed_ends_when_nobody_listens(tmp_path: Path, busy: str) -> None:
+    """The process that the ledger's benchmark kills ends by itself when the benchmark is gone."""
+    command = [sys.executable, BENCHMARKS / "ledger.py", "--victim", tmp_path / "ledger.db", busy]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout
+        assert victim.stdout.readline() == b"1\n"
+        victim.stdout.close()
+        try:
+            assert victim.wait(30) == 0
+        finally:
+            victim.kill()
+
+
+@pytest.mark.slow
+def test_a_subject_of_the_memory_ends_with_who_started_it() -> None:
+    """A process of the memory's benchmark ends in the middle of its work when the benchmark is gone."""
+    command = [sys.executable, BENCHMARKS / "memory.py", "--subject", "plain", "--what", "process"]
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as subject:
+        assert subject.stdin
+        subject.stdin.close()
+        try:
+            assert subject.wait(10) == 1
+        finally:
+            subject.kill()
+
+
+def test_throughput_is_compared_with_the_fastest_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is divided by that of the fastest plugin in the same round; one that records nothing is none."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    streams = importlib.import_module("streams")
+    speeds = {"or_instrument": (90, 110, 60), "logfire": (100, 100, 20), "traceloop": (50,) * 3}
+    taken = {name: [[speed, 0, 0, 5] for speed in each] for name, each in speeds.items()}
+    taken["genai-openai"] = [[900, 0, 0, 0]] * 3
+
+    (row,) = streams.peer_rows(taken)
+    slow = streams.peer_rows({**taken, "traceloop": [[120, 0, 0, 5]] * 3})
+
+    assert (row.measure, row.ratio, row.target) == ("chunks per second, of logfire's, the most", 1.1, "> every peer")
+    assert (row.met, row.spread) == (True, "0.90-3.00")
+    assert [row.met for row in slow] == [False]
+    assert streams.peer_rows({"or_instrument": taken["or_instrument"]}) == []
