@@ -38,10 +38,10 @@ MEASURED = {
 """Some rows of each."""
 
 
-def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str | Path, within_s: float) -> subprocess.CompletedProcess[str]:
     """Run a benchmark to its end."""
     command = [sys.executable, BENCHMARKS / program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within_s)
 
 
 def measure(peer: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ def test_a_plugin_whose_environment_is_broken_is_named(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("program", SMALLEST)
 def test_a_benchmark_measures_what_it_says(tmp_path: Path, program: str) -> None:
     """Run with the smallest counts, a benchmark ends well, with its rows."""
-    done = run(program, *SMALLEST[program], "--json", tmp_path / "told.json")
+    done = run(program, *SMALLEST[program], "--json", tmp_path / "told.json", within_s=300)
 
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "told.json").read_text())["rows"]
@@ -160,7 +160,7 @@ def test_a_benchmark_measures_what_it_says(tmp_path: Path, program: str) -> None
 )
 def test_what_cannot_be_measured_is_refused_at_once(program: str, arguments: tuple[str, ...], told: str) -> None:
     """A count, a name or a file that is no good is refused while the arguments are read, as one that is unknown is."""
-    done = run(program, *arguments)
+    done = run(program, *arguments, within_s=20)
 
     assert done.returncode == 2
     assert f"{program}: error: {told}" in done.stderr
