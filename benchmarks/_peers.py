@@ -102,7 +102,8 @@ def _commands(home: Path, packages: list[str]) -> tuple[list[str], list[str]]:
         make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)]
         return make, [uv, "pip", "install", "--quiet", "--python", python, *packages]
     make = [sys.executable, "-m", "venv", "--clear", str(home)]
-    return make, [python, "-m", "pip", "install", "--quiet", *packages]
+    # Isolated: what PYTHONPATH holds would be taken for installed.
+    return make, [python, "-I", "-m", "pip", "install", "--quiet", *packages]
 
 
 def _python_of(home: Path) -> Path:

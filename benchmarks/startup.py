@@ -101,7 +101,8 @@ def install(directory: Path, wheel: Path) -> str:
     uv = shutil.which("uv")
     make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
     subprocess.run([*make, str(directory)], check=True)
-    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    # Isolated: what PYTHONPATH holds would be taken for installed.
+    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-I", "-m", "pip", "install"]
     subprocess.run([*pip, "--quiet", str(wheel), *LIBRARIES], check=True)
     return python
 
