@@ -51,16 +51,8 @@ def run(subject: str, scenario: str) -> None:
 def counted(subject: str, scenario: str) -> float:
     """Return the instructions of one call of a subject, by a process of its own under callgrind."""
     valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
-    child = [
-        sys.executable,
-        "-W",
-        "ignore",
-        str(HERE / "instructions.py"),
-        "--subject",
-        subject,
-        "--scenario",
-        scenario,
-    ]
+    program = [sys.executable, "-W", "ignore", str(HERE / "instructions.py")]
+    child = [*program, "--subject", subject, "--scenario", scenario]
     with subprocess.Popen(
         [*valgrind, *child],
         stdin=subprocess.PIPE,
