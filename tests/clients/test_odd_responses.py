@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib
 import json
 import pickle
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -46,6 +47,13 @@ class Unclosable(Body):
     def close(self) -> None:
         """Fail."""
         raise http.CloseError("the other side is gone")
+
+
+class Unmarked(Body):
+    """One that ends without a mark of its end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from EVENTS
 
 
 class Counted(http.Response):  # type: ignore[misc]
@@ -119,6 +127,34 @@ def test_a_state_that_is_no_dict(telemetry: Telemetry) -> None:
         next(lines)
         assert pickle.loads(pickle.dumps(response.http_response)).status_code == 200  # noqa: S301 - its own
         assert [*lines]
+    assert outcomes(telemetry) == [("complete", 0.5)]
+
+
+def test_what_was_put_on_since_outlives_a_copy(telemetry: Telemetry) -> None:
+    """A wrapper of the user's around a method of an open response is called though the response was copied."""
+    closed: list[Any] = []
+    with client_of().chat.completions.create(**HELLO) as stream:
+        theirs = stream.response.close
+        stream.response.close = lambda: (closed.append(1), theirs())
+        copy.copy(stream.response)
+        assert len(list(stream)) == 3
+    assert closed
+    assert outcomes(telemetry) == [("complete", 0.5)]
+
+
+def test_a_stream_that_is_drained_while_a_generator_is_closed(telemetry: Telemetry) -> None:
+    """A stream that is read to its end is complete, whatever is being closed around it meanwhile."""
+
+    def reading() -> Generator[None, None, None]:
+        parts = client_of(body=Unmarked).chat.completions.create(**HELLO).response.iter_raw()
+        try:
+            yield None
+        finally:
+            list(parts)
+
+    generator = reading()
+    next(generator)
+    generator.close()
     assert outcomes(telemetry) == [("complete", 0.5)]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import importlib
 import json
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -229,15 +232,39 @@ def test_no_call_of_the_sdk_is_kept(telemetry: Telemetry, status: int) -> None:
     assert not under_way._SDK_CALLS
 
 
-def test_a_relay_in_another_thread_is_a_call_of_its_own(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["in memory", "streamed"])
+def test_a_relay_in_another_thread_is_a_call_of_its_own(telemetry: Telemetry, *, is_streamed: bool) -> None:
     """Another request that says it is the SDK's, as one that a proxy hands on, is recorded while the SDK's is sent."""
+    body = json.dumps({**HELLO, "model": "another/model"}).encode()
 
     def handler(request: Any) -> Any:
-        if json.loads(request.content)["model"] == "a/model":
-            with InPool(http.MockTransport(handler)) as other:
-                other.post(f"{URL}/chat/completions", headers=request.headers, json={**HELLO, "model": "another/model"})
+        if b"a/model" in request.content:
+            headers = {"user-agent": request.headers["user-agent"]}
+            with InPool(http.MockTransport(lambda _: answer(http, cost=0.25))) as other:
+                other.post(f"{URL}/chat/completions", headers=headers, content=iter([body]) if is_streamed else body)
         return answer(http)
 
     with openai.OpenAI(base_url=URL, api_key="k", http_client=http.Client(transport=http.MockTransport(handler))) as it:
         it.chat.completions.create(**HELLO)
-    assert sorted(call.request.model or "" for call in telemetry.settle().calls) == ["a/model", "another/model"]
+    assert costs(telemetry) == [0.25, 0.5]
+
+
+@pytest.mark.anyio
+async def test_a_task_that_is_dropped_is_freed(telemetry: Telemetry) -> None:
+    """A call whose task nobody holds any more is destroyed as without us, and recorded as that."""
+
+    async def handler(_: Any) -> Any:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    asked = asyncio.Event()
+    own = http.AsyncClient(transport=http.MockTransport(handler))
+    async with openai.AsyncOpenAI(base_url=URL, api_key="k", http_client=own) as client:
+        task = asyncio.ensure_future(client.chat.completions.create(**HELLO))
+        await asked.wait()
+        dropped = weakref.ref(task)
+        del task
+        gc.collect()
+    assert dropped() is None
+    assert [call.outcome for call in telemetry.settle().calls] == ["error"]
+    assert not under_way._SDK_CALLS

@@ -35,7 +35,7 @@ def is_cancellation(exc: BaseException) -> bool:
     if isinstance(exc, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
         return True
     # Those of trio, gevent and eventlet cannot be imported where these are not; their names are public.
-    return any((kind.__module__.partition(".")[0], kind.__name__) in _CANCELLED for kind in type(exc).__mro__)
+    return any((str(kind.__module__).partition(".")[0], kind.__name__) in _CANCELLED for kind in type(exc).__mro__)
 
 
 def is_running(generator: object) -> bool:
@@ -70,11 +70,15 @@ def is_read_by_stream(frame: FrameType | None) -> bool:
     return False
 
 
+def passing(reader: FrameType | None) -> BaseException | None:
+    """Return the exception that makes somebody close a response; one that the user handles while he reads does not."""
+    exc = sys.exc_info()[1]
+    return None if reader is not None and exc is not None and not _passed(exc, reader) else exc
+
+
 def end_closed(flight: Flight, reader: FrameType | None) -> None:
     """End a call whose response has been closed, by its reader or the user, while nobody was waiting for its bytes."""
-    exc = sys.exc_info()[1]
-    if reader is not None and exc is not None and not _passed(exc, reader):
-        exc = None  # the user handles it while he reads: it is none of this answer's
+    exc = passing(reader)
     if isinstance(exc, GeneratorExit):
         # Either way this may be a finaliser.
         flight.put_off("closed" if reader is None else "abandoned")

@@ -122,9 +122,6 @@ class Flight:
         # Popping a key is atomic: of two threads that see an end, one wins, without a lock.
         if LIVE.pop(self.id, None) is None:
             return
-        if self._put_off is not None:
-            outcome, failure = self._put_off  # it was seen first
-            at_last_read = outcome == "abandoned"
         if self.cut is not None and outcome in _LET_GO:
             outcome, otherwise = "error", self.cut
         try:
@@ -150,6 +147,11 @@ class Flight:
         sinks, self._sinks = self._sinks, ()
         deliver(call, sinks)
 
+    @property
+    def is_put_off(self) -> bool:
+        """Whether an end has been seen that is to be recorded later."""
+        return self._put_off is not None
+
     def put_off(self, outcome: Outcome, failure: Failure | None = None) -> None:
         """End the call later, as of its last read: safe in a finaliser."""
         if self.is_open and self._put_off is None:
@@ -158,7 +160,8 @@ class Flight:
 
     def settle(self) -> None:
         """Record the end that was put off."""
-        self.finish("abandoned", at_last_read=True)
+        outcome, failure = self._put_off or ("abandoned", None)
+        self.finish(outcome, failure, at_last_read=outcome == "abandoned")
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""

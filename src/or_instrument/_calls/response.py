@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
-from types import FrameType, FunctionType, MethodType
+from types import AsyncGeneratorType, FrameType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, TypeVar
 
 from or_instrument._calls.ending import (
@@ -19,6 +19,7 @@ from or_instrument._calls.ending import (
     is_cancellation,
     is_read_by_stream,
     is_running,
+    passing,
     reader_closing,
 )
 from or_instrument._calls.flight import Flight
@@ -60,7 +61,7 @@ class ResponseHooks:
         # One that is both is read by whichever client has it.
         self._names = (_BOTH if hasattr(stream, "__iter__") else _ASYNC) if is_async else _SYNC
         self._originals = tuple([_unbound(getattr(response, name), response) for name in self._names])
-        self._put_on()
+        self._theirs = put_on(response, self, self._names) or _NOTHING
         flight.on_end = self.remove
 
     def remove(self) -> None:
@@ -108,15 +109,16 @@ class ResponseHooks:
 
     def __getstate__(self) -> Any:
         """Stand in for the response's own: a copy or a pickle of it is not watched."""
-        take_off(self._response, self, self._names, self._theirs)
-        try:
-            return self._original(_COPIED)()
-        finally:
-            if self._flight.is_open:
-                self._put_on()
+        return self._without_hooks(self._original(_COPIED)())
 
-    def _put_on(self) -> None:
-        self._theirs = put_on(self._response, self, self._names) or _NOTHING
+    def _without_hooks(self, state: Any) -> Any:
+        if isinstance(state, tuple):
+            return tuple(map(self._without_hooks, state))  # of a class of the user's
+        if not isinstance(state, dict):
+            return state
+        return {name: value for name, value in state.items() if name not in self._names} | {
+            name: value for name, value in self._theirs.items() if name in state
+        }
 
     def _original(self, name: str) -> Any:
         return self._originals[self._names.index(name)].__get__(self._response)
@@ -144,7 +146,7 @@ class ResponseHooks:
                 yield data
         except GeneratorExit:
             # Closed here, as it would be without us, so that who closes this is told what is wrong.
-            if hasattr(theirs, "close"):
+            if isinstance(theirs, GeneratorType):
                 theirs.close()
             raise
         except BaseException as exc:
@@ -169,8 +171,8 @@ class ResponseHooks:
                     report("reading a stream", exc)
                 yield data
         except GeneratorExit:
-            # Closed when this is, as it would be without us: left to itself it waits for the event loop's finaliser.
-            if hasattr(theirs, "aclose"):
+            # Closed when this is, as it would be without us; where this is let go of, so is that.
+            if isinstance(theirs, AsyncGeneratorType) and self._reader is not None and self._reader() is not None:
                 await theirs.aclose()
             raise
         except BaseException as exc:
@@ -208,14 +210,14 @@ class ResponseHooks:
             return None
         # A close from elsewhere makes the read fail that waits for the next bytes, or is about to: by the user's wish.
         self._flight.closing = self._flight.closing or reader is None
-        if reader is not None and isinstance(sys.exc_info()[1], GeneratorExit):
+        if reader is not None and isinstance(passing(reader), GeneratorExit):
             # Said before the close, which may wait: the event loop need not come back to it.
             self._flight.put_off("abandoned")
         return reader
 
     def _closed(self, reader: FrameType | None) -> None:
         # One that is at its bytes sees the end itself; asked when the close is over, since by then it may have stopped.
-        if self._reader is not None and is_running(self._reader()):
+        if self._flight.is_put_off or (self._reader is not None and is_running(self._reader())):
             return
         try:
             end_closed(self._flight, reader)

@@ -112,16 +112,18 @@ class OpenAIPatch(Seam):
             changes = self._additions.changes(client, flight.request.operation, options, flight.context)
             if changes:
                 args, kwargs = openai_sdk.with_changes(args, kwargs, options, changes)
+                call.asked = partial(_sends, openai_sdk.options_of(args, kwargs))
         except Exception as exc:  # noqa: BLE001 - the shield
             report("asking for usage", exc)
         return call, args, kwargs
 
     def _call(self, observer: Observer, endpoint: Endpoint, client: Any, options: Any, *, stream: bool) -> SDKCall:
+        http, sends = openai_sdk.http_of(client), partial(_sends, options)
         if not self._records:
-            return SDKCall(openai_sdk.http_of(client))
+            return SDKCall(http, None, sends)
         asked, whom = partial(_asked, client, options, stream), partial(target_of, client, options)
         exchange = observer.see(endpoint, options.method.upper(), options.url, asked, client="openai", whom=whom)
-        return SDKCall(openai_sdk.http_of(client), exchange)
+        return SDKCall(http, exchange, sends)
 
     def _returned(self, call: SDKCall, result: Any) -> Any:
         exchange, last = call.exchange, call.last
@@ -150,6 +152,10 @@ def _process_response(
     if call is not None and call.exchange is not None and call.exchange.is_awaited:
         call.exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)
+
+
+def _sends(options: Any) -> tuple[str, Mapping[str, object]]:
+    return options.url, openai_sdk.sent_body(options)
 
 
 def _asked(client: Any, options: Any, stream: bool) -> Asked:

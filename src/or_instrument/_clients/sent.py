@@ -32,10 +32,11 @@ class Sent(NamedTuple):
             return False
         if self.body is None or other.body is None or self.body == other.body:
             return True
-        return _plain(self.body) == _plain(other.body)
+        return plain(self.body) == plain(other.body)
 
 
-def _plain(body: object) -> object:
+def plain(body: object) -> object:
+    """Return what a body says: a JSON text as its value, any other text as bytes."""
     if not isinstance(body, (bytes, str)):
         return body
     try:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from opentelemetry.context import attach, detach
 
 from or_instrument._calls.exchange import Exchange
 from or_instrument._clients.inside import Inside, answers_of, response_of
-from or_instrument._clients.sent import Sent
+from or_instrument._clients.sent import Sent, plain
 
 T = TypeVar("T", bound="UnderWay")
+SDKAsked: TypeAlias = "Callable[[], tuple[str, Mapping[str, object]]]"
+"""Tells the end of the URL that the SDK asks, and the JSON object that it sends."""
 _AGENT: Final = "OpenAI/Python "
 
 
@@ -113,16 +116,17 @@ class UnderWay:
 class SDKCall(UnderWay):
     """One `request` of the SDK, all its retries inside: what it sends is recorded by the SDK's seam or not at all."""
 
-    __slots__ = ("_http", "_last_read", "last")
+    __slots__ = ("__weakref__", "_http", "_last_read", "asked", "last")
 
-    def __init__(self, http: object, exchange: Exchange | None = None) -> None:
-        """Know the HTTP client through which it sends."""
+    def __init__(self, http: object, exchange: Exchange | None = None, asked: SDKAsked | None = None) -> None:
+        """Know the HTTP client through which it sends, and what."""
         super().__init__(exchange)
+        self.asked = asked
         self._http = http
         self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
-        _SDK_CALLS.add(self)
+        _SDK_CALLS[id(self)] = self
 
     @property
     def is_sending(self) -> bool:
@@ -140,12 +144,15 @@ class SDKCall(UnderWay):
     def let_go(self) -> None:
         """Hold nothing any more."""
         super().let_go()
-        self._last_read = self.last = None
-        _SDK_CALLS.discard(self)
+        self._last_read = self.last = self.asked = None
 
-    def has_sent(self, http: object, sent: Sent) -> bool:
+    def has_sent(self, url: str, body: object) -> bool:
         """Return whether a request that the SDK has made, seen in another context, is one of this call."""
-        return self.is_running and (http is self._http or self.carries(sent))
+        asked = self.asked
+        if asked is None:
+            return False
+        path, fields = asked()
+        return url.endswith(path) and body == fields
 
     def sdk_call(self, http: object) -> SDKCall | None:
         """Return this, unless the client that sends is another or sends something already: that is a hook's."""
@@ -162,16 +169,18 @@ INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_
 """A task that is started inside may outlive it with a copy of the context."""
 
 
-_SDK_CALLS: Final[set[SDKCall]] = set()
-"""Those that are under way, in whatever context."""
+_SDK_CALLS: Final[WeakValueDictionary[int, SDKCall]] = WeakValueDictionary()
+"""Those that are under way, in whatever context, by their ids. A task that is dropped takes its call with it."""
 
 
-def is_of_sdk_call(http: object, sent: Sent) -> bool:
+def is_of_sdk_call(sent: Sent) -> bool:
     """Return whether a request of the SDK's is one of a call that is under way, though not in this context.
 
-    A client of the user's, or a transport, may send in a thread of its own, such as for a timeout over all.
+    A client of the user's, or a transport, may send in a thread of its own, such as for a timeout over all. What a
+    proxy hands on says that it is the SDK's too: so only the same body tells, and one that cannot be seen does not.
     """
-    return any(call.has_sent(http, sent) for call in tuple(_SDK_CALLS))
+    url, body = sent.url.partition("?")[0], plain(sent.body)
+    return any((call := ref()) is not None and call.has_sent(url, body) for ref in _SDK_CALLS.valuerefs())
 
 
 def current_task() -> object:

@@ -159,15 +159,15 @@ class Fold:
 
     def _see_stop(self, stop: object) -> None:
         if (native := label(stop)) is not None:
-            self._native = {0: native}
-            self._reasons = {0: _FINISH_OF_STOP.get(native, native)}
+            self._native = {**self._native, 0: native}
+            self._reasons = {**self._reasons, 0: _FINISH_OF_STOP.get(native, native)}
 
     def _see_status(self, status: object, body: Mapping[str, object]) -> None:
         if status == "incomplete":
             why = label(get(body.get("incomplete_details"), "reason")) or "incomplete"
-            self._reasons = {0: _FINISH_OF_INCOMPLETE.get(why, why)}
+            self._reasons = {**self._reasons, 0: _FINISH_OF_INCOMPLETE.get(why, why)}
         elif isinstance(status, str) and status in _FINISH_OF_STATUS:
-            self._reasons = {0: _FINISH_OF_STATUS[status]}
+            self._reasons = {**self._reasons, 0: _FINISH_OF_STATUS[status]}
             self._failed = self._failed or status == "failed"
         if error_type := body.get("error_type"):
             self._error_type = error_type
