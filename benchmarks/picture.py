@@ -88,7 +88,7 @@ def main() -> None:
     draw_shares(shares, overhead)
     draw_bars(late, "1,000 streams: event loop late by (ms, median)", of_those_that_record(streams, LATE), "{:.1f}")
     draw_bars(speed, "1,000 streams: chunks a second", of_those_that_record(streams, SPEED), "{:,.0f}")
-    stream = {row["measure"]: row["value"] / 1024 for row in memory["rows"] if HELD in row["measure"]}
+    stream = {row["measure"]: row["value"] / 1000 for row in memory["rows"] if HELD in row["measure"]}
     draw_bars(held, "Held by an open stream, beyond the span (KB)", stream, "{:.1f}")
     about = overhead["about"]
     figure.suptitle(f"Measured on {about['on']}, {about['cores']} virtual cores, Python {about['python']}, "

@@ -223,19 +223,38 @@ def test_a_send_in_another_thread_is_the_sdks_call(telemetry: Telemetry, *, is_t
     assert costs(telemetry) == [0.5]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"extra_body": {"provider": {"order": ("a", "b")}}},
+        {"logit_bias": {50256: -100}},
+        {"extra_query": {"x": "1"}},
+        {"messages": ({"role": "user", "content": "Hello"},)},
+    ],
+    ids=["tuple", "number as key", "query", "messages"],
+)
+def test_what_is_given_otherwise_than_it_is_sent_is_known_in_another_thread(
+    telemetry: Telemetry, more: dict[str, Any]
+) -> None:
+    """A body that is no plain JSON when the SDK gets it is recorded once as well."""
+    with openai.OpenAI(base_url=URL, api_key="k", http_client=InPool(answers())) as client:
+        client.chat.completions.create(**{**HELLO, **more})
+    assert costs(telemetry) == [0.5]
+
+
 @pytest.mark.parametrize("status", [200, 400])
 def test_no_call_of_the_sdk_is_kept(telemetry: Telemetry, status: int) -> None:
     """A call that is over, whatever its end, is none of those that a send in another thread may belong to."""
     with openai.OpenAI(base_url=URL, api_key="k", http_client=InPool(answers(status))) as client, suppress(Exception):
         client.chat.completions.create(**HELLO)
     assert len(telemetry.settle().calls) == 1
-    assert not under_way._SDK_CALLS
+    assert [call for call in under_way._SDK_CALLS.values() if call.asked] == []
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["in memory", "streamed"])
 def test_a_relay_in_another_thread_is_a_call_of_its_own(telemetry: Telemetry, *, is_streamed: bool) -> None:
     """Another request that says it is the SDK's, as one that a proxy hands on, is recorded while the SDK's is sent."""
-    body = json.dumps({**HELLO, "model": "another/model"}).encode()
+    body = json.dumps({**HELLO, "model": "another/model", "usage": {"include": True}}).encode()
 
     def handler(request: Any) -> Any:
         if b"a/model" in request.content:
@@ -267,4 +286,4 @@ async def test_a_task_that_is_dropped_is_freed(telemetry: Telemetry) -> None:
         gc.collect()
     assert dropped() is None
     assert [call.outcome for call in telemetry.settle().calls] == ["error"]
-    assert not under_way._SDK_CALLS
+    assert [call for call in under_way._SDK_CALLS.values() if call.asked] == []

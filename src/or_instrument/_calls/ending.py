@@ -73,7 +73,9 @@ def is_read_by_stream(frame: FrameType | None) -> bool:
 def passing(reader: FrameType | None) -> BaseException | None:
     """Return the exception that makes somebody close a response; one that the user handles while he reads does not."""
     exc = sys.exc_info()[1]
-    return None if reader is not None and exc is not None and not _passed(exc, reader) else exc
+    if exc is None or reader is None or _passed(exc, reader):
+        return exc
+    return None
 
 
 def end_closed(flight: Flight, reader: FrameType | None) -> None:

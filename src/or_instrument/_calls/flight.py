@@ -165,8 +165,8 @@ class Flight:
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""
-        self._sinks = ()
         LIVE.pop(self.id, None)
+        self._sinks = ()
 
     def hold(self) -> Held:
         """Keep the call back from its sinks until it is told whether it is one of its own."""

@@ -171,7 +171,8 @@ class ResponseHooks:
                     report("reading a stream", exc)
                 yield data
         except GeneratorExit:
-            # Closed when this is, as it would be without us; where this is let go of, so is that.
+            # Closed when this is, as it would be without us; where this is let go of, which a dead reference tells,
+            # so is that, and the event loop closes both: trio logs who closes one that it is closing.
             if isinstance(theirs, AsyncGeneratorType) and self._reader is not None and self._reader() is not None:
                 await theirs.aclose()
             raise

@@ -106,9 +106,9 @@ class SendSeam(Seam):
         if endpoint is None:
             return None
         read, whom = partial(self._sent, http, args, kwargs), partial(self._target, http, args, kwargs)
-        return begin(observer, self.client, endpoint, read, whom, is_sdks=self._is_sdks)
+        return begin(observer, self.client, endpoint, read, whom, is_left_to_sdk=self._is_left_to_sdk)
 
-    def _is_sdks(self, sent: Sent) -> bool:
+    def _is_left_to_sdk(self, sent: Sent) -> bool:
         return is_sdks(sent.agent) and (self._misses_sdk() or is_of_sdk_call(sent))
 
     def _came(self, sending: Sending, response: Any) -> None:

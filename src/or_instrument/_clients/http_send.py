@@ -92,11 +92,11 @@ def begin(
     read: Callable[[], Sent],
     whom: Callable[[], Any],
     *,
-    is_sdks: Callable[[Sent], bool],
+    is_left_to_sdk: Callable[[Sent], bool],
 ) -> Sending | None:
     """Return the send that begins, `None` where nothing is to be seen of it; `client` names the seam that sees it.
 
-    `is_sdks` says whether a request is the OpenAI SDK's, and recorded by its own seam or not at all.
+    `is_left_to_sdk` says whether a request is the OpenAI SDK's, and recorded by its own seam or not at all.
 
     Raises `BudgetExceeded` where the code around the call has asked for it.
     """
@@ -106,7 +106,7 @@ def begin(
         if outer is not None and outer.carries(sent):
             outer.carried(whom)
             return None
-        if outer is None and is_sdks(sent):
+        if outer is None and is_left_to_sdk(sent):
             return Sending(read)
         exchange = observer.see(endpoint, sent.method, sent.url, partial(_asked, sent), client=client, whom=whom)
         return None if exchange is None else Sending(read, outer, exchange)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -49,3 +50,17 @@ def sent_by(request: Any) -> Sent:
     """Return what a request of httpx sends."""
     agent, session = request.headers.get("user-agent", ""), request.headers.get(SESSION_HEADER)
     return Sent(request.method.upper(), str(request.url), body_of(request), agent, session)
+
+
+def says_same(given: object, sent: object) -> bool:
+    """Return whether a body as it was given is what was sent as JSON; the first difference tells, however long it is.
+
+    A tuple is sent as a list, a key that is a number as a text.
+    """
+    if isinstance(given, Mapping):
+        if not isinstance(sent, Mapping) or len(given) != len(sent):
+            return False
+        return all(str(key) in sent and says_same(value, sent[str(key)]) for key, value in given.items())
+    if isinstance(given, (list, tuple)):
+        return isinstance(sent, list) and len(given) == len(sent) and all(map(says_same, given, sent))
+    return given == sent

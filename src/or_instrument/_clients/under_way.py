@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from opentelemetry.context import attach, detach
 
 from or_instrument._calls.exchange import Exchange
 from or_instrument._clients.inside import Inside, answers_of, response_of
-from or_instrument._clients.sent import Sent, plain
+from or_instrument._clients.sent import Sent, plain, says_same
 
 T = TypeVar("T", bound="UnderWay")
 SDKAsked: TypeAlias = "Callable[[], tuple[str, Mapping[str, object]]]"
@@ -126,7 +127,8 @@ class SDKCall(UnderWay):
         self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
-        _SDK_CALLS[id(self)] = self
+        if asked is not None:
+            _SDK_CALLS[id(self)] = self
 
     @property
     def is_sending(self) -> bool:
@@ -146,14 +148,6 @@ class SDKCall(UnderWay):
         super().let_go()
         self._last_read = self.last = self.asked = None
 
-    def has_sent(self, url: str, body: object) -> bool:
-        """Return whether a request that the SDK has made, seen in another context, is one of this call."""
-        asked = self.asked
-        if asked is None:
-            return False
-        path, fields = asked()
-        return url.endswith(path) and body == fields
-
     def sdk_call(self, http: object) -> SDKCall | None:
         """Return this, unless the client that sends is another or sends something already: that is a hook's."""
         return self if http is self._http and self.is_running and self.read is None else None
@@ -170,7 +164,10 @@ INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_
 
 
 _SDK_CALLS: Final[WeakValueDictionary[int, SDKCall]] = WeakValueDictionary()
-"""Those that are under way, in whatever context, by their ids. A task that is dropped takes its call with it."""
+"""Those that are under way, in whatever context, by their ids; one that has ended says no more what it asked.
+
+Held weakly: a task that is dropped takes its call with it.
+"""
 
 
 def is_of_sdk_call(sent: Sent) -> bool:
@@ -179,8 +176,18 @@ def is_of_sdk_call(sent: Sent) -> bool:
     A client of the user's, or a transport, may send in a thread of its own, such as for a timeout over all. What a
     proxy hands on says that it is the SDK's too: so only the same body tells, and one that cannot be seen does not.
     """
-    url, body = sent.url.partition("?")[0], plain(sent.body)
-    return any((call := ref()) is not None and call.has_sent(url, body) for ref in _SDK_CALLS.valuerefs())
+    url = _path(sent.url)
+    under_way = [call.asked for ref in _SDK_CALLS.valuerefs() if (call := ref()) is not None]
+    asked = [ask() for ask in under_way if ask is not None]
+    given = [body for path, body in asked if url.endswith(_path(path))]
+    if not given:
+        return False
+    body = plain(sent.body)
+    return any(says_same(one, body) for one in given)
+
+
+def _path(url: str) -> str:
+    return unquote(url.partition("?")[0])
 
 
 def current_task() -> object:
