@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -62,6 +62,13 @@ def _writable(text: str) -> Path:
 def not_measured(what: str, why: str) -> None:
     """Say what is missing from a table, so that it does not look whole."""
     print(f"not measured: {what}, as {why}", file=sys.stderr)
+
+
+def middle_half(values: Iterable[float], form: str = ".2f") -> str:
+    """Return between what the middle half of some values lies."""
+    ranked = sorted(values)
+    quarter = len(ranked) // 4
+    return f"{ranked[quarter]:{form}}-{ranked[-1 - quarter]:{form}}"
 
 
 def child_environment(**variables: str) -> dict[str, str]:

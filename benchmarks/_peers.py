@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from _common import Worker
+from _environments import commands, python_of
 
 PEERS = {
     "genai-openai": "opentelemetry-instrumentation-genai-openai",
@@ -34,7 +34,7 @@ print(platform.python_version(), *map(version, sys.argv[1:]))
 """
 
 
-def start_all(stack: ExitStack, directory: Path | None, commands: Mapping[str, Sequence[str]]) -> dict[str, Worker]:
+def start_all(stack: ExitStack, directory: Path | None, programs: Mapping[str, Sequence[str]]) -> dict[str, Worker]:
     """Start the process of each subject, a peer's on its own interpreter, and wait until all are set up.
 
     Raises:
@@ -42,9 +42,9 @@ def start_all(stack: ExitStack, directory: Path | None, commands: Mapping[str, S
 
     """
     workers = {}
-    for name, command in commands.items():
+    for name, command in programs.items():
         peer = name in PEERS and directory
-        worker = Worker(*command, python=str(_python_of(peer / name)), **_CONTENT_OFF) if peer else Worker(*command)
+        worker = Worker(*command, python=str(python_of(peer / name)), **_CONTENT_OFF) if peer else Worker(*command)
         workers[name] = stack.enter_context(worker)
     for name, worker in workers.items():
         try:
@@ -79,7 +79,7 @@ def _make(home: Path, package: str) -> str:
     if home.exists() and not (home / "pyvenv.cfg").exists():
         return "it is there, and is no virtual environment; move it away, or choose another folder"
     print(f"making an environment for {package} in {home}", file=sys.stderr)
-    for command in _commands(home, [package, *(f"{name}=={version(name)}" for name in _SAME)]):
+    for command in commands(home, [package, *(f"{name}=={version(name)}" for name in _SAME)]):
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             return f"$ {' '.join(command)}\n{done.stdout}"
@@ -87,24 +87,9 @@ def _make(home: Path, package: str) -> str:
 
 
 def _is_made(home: Path, package: str) -> bool:
-    python = _python_of(home)
+    python = python_of(home)
     if not python.exists():
         return False
     command = [str(python), "-c", _VERSIONS, *_SAME, package]
     told = subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
     return told[:-1] == [platform.python_version(), *map(version, _SAME)]
-
-
-def _commands(home: Path, packages: list[str]) -> tuple[list[str], list[str]]:
-    """Return the two commands that make an environment and install into it: of uv, where it is on the path."""
-    uv, python = shutil.which("uv"), str(_python_of(home))
-    if uv:
-        make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)]
-        return make, [uv, "pip", "install", "--quiet", "--python", python, *packages]
-    make = [sys.executable, "-m", "venv", "--clear", str(home)]
-    # Isolated: what PYTHONPATH holds would be taken for installed.
-    return make, [python, "-I", "-m", "pip", "install", "--quiet", *packages]
-
-
-def _python_of(home: Path) -> Path:
-    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -19,10 +19,11 @@ import sys
 from _canned import LONG, SHORT, answer, canned_client
 from _common import HERE, Row, child_environment, command_line, save, show
 from _providers import Pipeline
+from _samples import LONG_STREAM, SHORT_STREAM
 from _subjects import SCENARIOS, build
 from opentelemetry import metrics, trace
 
-SHORT_STREAM, LONG_STREAM, CHUNK = "stream of 200", "stream of 1,000", "a chunk"
+CHUNK = "a chunk"
 CALLS = {"chat": 30, "embeddings": 30, "broken off": 30, SHORT_STREAM: 8, LONG_STREAM: 4}
 WARM = 8
 SUBJECTS = ("plain", "recorder", "or_instrument", "or_instrument not sampled")

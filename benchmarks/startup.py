@@ -21,7 +21,8 @@ from operator import truediv
 from pathlib import Path
 from statistics import median
 
-from _common import HERE, Row, child_environment, command_line, not_measured, positive, save, show
+from _common import HERE, Row, child_environment, command_line, middle_half, not_measured, positive, save, show
+from _environments import commands, python_of
 
 BASE = "import opentelemetry.trace, opentelemetry.metrics, wrapt"
 OURS = "import or_instrument"
@@ -51,11 +52,11 @@ def seconds(command: Command) -> float:
     return time.perf_counter() - began
 
 
-def compared(commands: dict[str, Command], rounds: int) -> dict[str, float]:
+def compared(runs: dict[str, Command], rounds: int) -> dict[str, float]:
     """Seconds of each command, which take turns: the first one's median, and by how much the others take longer."""
-    taken: dict[str, list[float]] = {name: [] for name in commands}
+    taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, command in commands.items():
+        for name, command in runs.items():
             taken[name].append(seconds(command))
     first = next(iter(taken.values()))
     ratios = {name: median(map(truediv, times, first)) for name, times in taken.items()}
@@ -90,21 +91,16 @@ def whole_import(rounds: int, environment: dict[str, str]) -> Row:
     """Return what the import takes with all that it imports, from an interpreter that is up."""
     command = [sys.executable, "-c", TIMED]
     told = [subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout for _ in range(rounds)]
-    taken = sorted(float(line) * 1e3 for line in told)
-    spread = f"{taken[rounds // 4]:.1f}-{taken[-1 - rounds // 4]:.1f}"
-    return Row(OURS, "in all", median(taken), "ms", None, "<= 20 ms", median(taken) <= 20, spread)
+    taken = [float(line) * 1e3 for line in told]
+    value = median(taken)
+    return Row(OURS, "in all", value, "ms", None, "<= 20 ms", value <= 20, middle_half(taken, ".1f"))
 
 
 def install(directory: Path, wheel: Path) -> str:
     """Make an environment with the wheel, what it needs and the libraries. Returns its interpreter."""
-    python = str(directory / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
-    uv = shutil.which("uv")
-    make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
-    subprocess.run([*make, str(directory)], check=True)
-    # Isolated: what PYTHONPATH holds would be taken for installed.
-    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-I", "-m", "pip", "install"]
-    subprocess.run([*pip, "--quiet", str(wheel), *LIBRARIES], check=True)
-    return python
+    for command in commands(directory, [str(wheel), *LIBRARIES]):
+        subprocess.run(command, check=True)
+    return str(python_of(directory))
 
 
 def build_wheel(directory: Path) -> Path:
@@ -129,13 +125,13 @@ def switch_rows(rounds: int, wheel: Path | None) -> list[Row]:
         hooks[0].unlink()
         hooks[1].write_text("import sys\n")
         clean = {name: value for name, value in child_environment().items() if name not in (SWITCH, "PYTHONPATH")}
-        commands: dict[str, Command] = {"without": ([bare, "-c", "pass"], clean)}
-        commands["idle"] = ([idle, "-c", "pass"], clean)
+        runs: dict[str, Command] = {"without": ([bare, "-c", "pass"], clean)}
+        runs["idle"] = ([idle, "-c", "pass"], clean)
         for value in ("unset", "false", "true"):
             switched = clean if value == "unset" else {**clean, SWITCH: value}
-            commands[value] = ([full, "-c", "pass"], switched)
-        taken = compared(commands, rounds)
-        more = instruction_rows(commands) + library_rows(rounds // 10 or 1, bare, full, clean)
+            runs[value] = ([full, "-c", "pass"], switched)
+        taken = compared(runs, rounds)
+        more = instruction_rows(runs) + library_rows(rounds // 10 or 1, bare, full, clean)
     rows = [Row("python -c pass", "without us", taken.pop("without") * 1e3, "ms")]
     for name, measure in MEASURES.items():
         ratio = taken[name] * 1e3 / rows[0].value
@@ -148,19 +144,19 @@ def library_rows(rounds: int, bare: str, full: str, environment: dict[str, str])
     rows = []
     for library in LIBRARIES:
         code = ["-c", f"import {library}"]
-        commands = {"without": ([bare, *code], environment), "true": ([full, *code], {**environment, SWITCH: "true"})}
-        taken = compared(commands, rounds)
+        runs = {"without": ([bare, *code], environment), "true": ([full, *code], {**environment, SWITCH: "true"})}
+        taken = compared(runs, rounds)
         added, ratio = (taken["true"] - taken["without"]) * 1e3, taken["true"] / taken["without"]
         rows.append(Row(f"import {library}", f"added by {SWITCH} true", added, "ms", ratio))
     return rows
 
 
-def instruction_rows(commands: dict[str, Command]) -> list[Row]:
+def instruction_rows(runs: dict[str, Command]) -> list[Row]:
     """The machine instructions of `python -c pass` where we are installed and not asked for, to those without us."""
     if shutil.which("valgrind") is None:
         not_measured("instructions of python -c pass", "valgrind is missing")
         return []
-    bare, idle, ours = (instructions(*commands[name]) for name in ("without", "idle", "unset"))
+    bare, idle, ours = (instructions(*runs[name]) for name in ("without", "idle", "unset"))
     ratio, measures = ours / bare, [f"instructions, {MEASURES[name]}" for name in ("idle", "unset")]
     return [
         Row("python -c pass", measures[0], idle / 1e6, "million", idle / bare),

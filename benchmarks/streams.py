@@ -22,7 +22,7 @@ from statistics import median
 
 import openai
 from _canned import MODEL, canned_client, http_library
-from _common import Row, Worker, at_least, command_line, positive, save, show
+from _common import Row, Worker, at_least, command_line, middle_half, positive, save, show
 from _peers import HELP, PEERS, make_peers, start_all
 from _providers import Pipeline
 from _subjects import PROMPT, Recorder, build
@@ -147,8 +147,8 @@ def peer_rows(taken: dict[str, list[list[float]]]) -> list[Row]:
 
 def compared(column: int, mine: list[list[float]], theirs: list[list[float]]) -> tuple[float, str]:
     """Return the median of the ratios of two clients in the same round, and the middle half of them."""
-    ratios = sorted(told[column] / other[column] for told, other in zip(mine, theirs, strict=True))
-    return median(ratios), f"{ratios[len(ratios) // 4]:.2f}-{ratios[-1 - len(ratios) // 4]:.2f}"
+    ratios = [told[column] / other[column] for told, other in zip(mine, theirs, strict=True)]
+    return median(ratios), middle_half(ratios)
 
 
 def main() -> None:

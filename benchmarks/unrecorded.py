@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from statistics import median
 
 from _canned import BASE_URL
-from _common import Row, Worker, command_line, not_measured, positive, save, show
+from _common import Row, Worker, command_line, middle_half, not_measured, positive, save, show
 from _empty_requests import CLIENTS
 from opentelemetry import context
 
@@ -63,9 +63,9 @@ def rows_of(client: str, rounds: int) -> list[Row]:
                 taken[case].append(worker.ask())
     rows = []
     for case, limit in LIMITS.items():
-        added = sorted(mine - plain for mine, plain in zip(taken[case], taken["plain"], strict=True))
-        spread = f"{added[rounds // 4]:.2f}-{added[-1 - rounds // 4]:.2f}"
-        rows.append(Row(client, case, median(added), "us", None, f"<= {limit} us", median(added) <= limit, spread))
+        added = [mine - plain for mine, plain in zip(taken[case], taken["plain"], strict=True)]
+        value = median(added)
+        rows.append(Row(client, case, value, "us", None, f"<= {limit} us", value <= limit, middle_half(added)))
     return rows
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-OVERHEAD = BENCHMARKS / "overhead.py"
 OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
 
 
@@ -38,16 +37,16 @@ MEASURED = {
 """Some rows of each."""
 
 
-def run(program: str, *arguments: str | Path, within_s: float) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str | Path, within_s: float, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a benchmark to its end."""
-    command = [sys.executable, BENCHMARKS / program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within_s)
+    command, environment = [sys.executable, BENCHMARKS / program, *arguments], {**os.environ, **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=within_s)
 
 
 def measure(peer: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Have a plugin measured that cannot be installed now."""
-    command = [sys.executable, OVERHEAD, "--only", peer, "--peers", directory, "--rounds", "1", "--starts", "1"]
-    return subprocess.run(command, env={**os.environ, **OFFLINE}, capture_output=True, text=True, check=False)
+    arguments = ("--only", peer, "--peers", directory, "--rounds", "1", "--starts", "1")
+    return run("overhead.py", *arguments, within_s=300, **OFFLINE)
 
 
 @pytest.mark.slow
