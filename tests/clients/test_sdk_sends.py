@@ -248,7 +248,7 @@ def test_no_call_of_the_sdk_is_kept(telemetry: Telemetry, status: int) -> None:
     with openai.OpenAI(base_url=URL, api_key="k", http_client=InPool(answers(status))) as client, suppress(Exception):
         client.chat.completions.create(**HELLO)
     assert len(telemetry.settle().calls) == 1
-    assert [call for call in under_way._SDK_CALLS.values() if call.asked] == []
+    assert [call for call in under_way._SDK_CALLS.values() if call.sends] == []
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["in memory", "streamed"])
@@ -286,4 +286,4 @@ async def test_a_task_that_is_dropped_is_freed(telemetry: Telemetry) -> None:
         gc.collect()
     assert dropped() is None
     assert [call.outcome for call in telemetry.settle().calls] == ["error"]
-    assert [call for call in under_way._SDK_CALLS.values() if call.asked] == []
+    assert [call for call in under_way._SDK_CALLS.values() if call.sends] == []

@@ -112,7 +112,7 @@ class OpenAIPatch(Seam):
             changes = self._additions.changes(client, flight.request.operation, options, flight.context)
             if changes:
                 args, kwargs = openai_sdk.with_changes(args, kwargs, options, changes)
-                call.asked = partial(_sends, openai_sdk.options_of(args, kwargs))
+                call.sends = partial(_sends, openai_sdk.options_of(args, kwargs))
         except Exception as exc:  # noqa: BLE001 - the shield
             report("asking for usage", exc)
         return call, args, kwargs

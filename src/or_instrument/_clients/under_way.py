@@ -17,7 +17,7 @@ from or_instrument._clients.inside import Inside, answers_of, response_of
 from or_instrument._clients.sent import Sent, plain, says_same
 
 T = TypeVar("T", bound="UnderWay")
-SDKAsked: TypeAlias = "Callable[[], tuple[str, Mapping[str, object]]]"
+SDKSends: TypeAlias = "Callable[[], tuple[str, Mapping[str, object]]]"
 """Tells the end of the URL that the SDK asks, and the JSON object that it sends."""
 _AGENT: Final = "OpenAI/Python "
 
@@ -117,17 +117,17 @@ class UnderWay:
 class SDKCall(UnderWay):
     """One `request` of the SDK, all its retries inside: what it sends is recorded by the SDK's seam or not at all."""
 
-    __slots__ = ("__weakref__", "_http", "_last_read", "asked", "last")
+    __slots__ = ("__weakref__", "_http", "_last_read", "last", "sends")
 
-    def __init__(self, http: object, exchange: Exchange | None = None, asked: SDKAsked | None = None) -> None:
+    def __init__(self, http: object, exchange: Exchange | None = None, sends: SDKSends | None = None) -> None:
         """Know the HTTP client through which it sends, and what."""
         super().__init__(exchange)
-        self.asked = asked
+        self.sends = sends
         self._http = http
         self._last_read: Callable[[], Sent] | None = None
         self.last: object = None
         """The last response to what was sent, or what was raised in its place, where its client's `send` is ours."""
-        if asked is not None:
+        if sends is not None:
             _SDK_CALLS[id(self)] = self
 
     @property
@@ -146,7 +146,7 @@ class SDKCall(UnderWay):
     def let_go(self) -> None:
         """Hold nothing any more."""
         super().let_go()
-        self._last_read = self.last = self.asked = None
+        self._last_read = self.last = self.sends = None
 
     def sdk_call(self, http: object) -> SDKCall | None:
         """Return this, unless the client that sends is another or sends something already: that is a hook's."""
@@ -164,7 +164,7 @@ INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_
 
 
 _SDK_CALLS: Final[WeakValueDictionary[int, SDKCall]] = WeakValueDictionary()
-"""Those that are under way, in whatever context, by their ids; one that has ended says no more what it asked.
+"""Those that are under way, in whatever context, by their ids; one that has ended says no more what it sends.
 
 Held weakly: a task that is dropped takes its call with it.
 """
@@ -177,9 +177,9 @@ def is_of_sdk_call(sent: Sent) -> bool:
     proxy hands on says that it is the SDK's too: so only the same body tells, and one that cannot be seen does not.
     """
     url = _path(sent.url)
-    under_way = [call.asked for ref in _SDK_CALLS.valuerefs() if (call := ref()) is not None]
-    asked = [ask() for ask in under_way if ask is not None]
-    given = [body for path, body in asked if url.endswith(_path(path))]
+    under_way = [call.sends for ref in _SDK_CALLS.valuerefs() if (call := ref()) is not None]
+    sent_by_sdk = [sends() for sends in under_way if sends is not None]
+    given = [body for path, body in sent_by_sdk if url.endswith(_path(path))]
     if not given:
         return False
     body = plain(sent.body)

@@ -15,7 +15,7 @@ from or_instrument._records import Failure, Reply, Usage
 from or_instrument._routing_records import Routing
 
 _NONE: Final[dict[int, str]] = {}
-"""Of most chunks: nothing is put into it."""
+"""Of a reply that has told no reason so far; one for all, as each open stream would hold two. Never written to."""
 _ERROR: Final = "error"
 _TIER: Final = "openrouter.usage.service_tier"
 _FINISH_OF_STATUS: Final = {"completed": "stop", "failed": _ERROR, "cancelled": "cancelled"}

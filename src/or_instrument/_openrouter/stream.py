@@ -26,7 +26,10 @@ _USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
 _LONG: Final = 640
-"""How many bytes of a read are kept as the last events; of a longer one what tells is read at once."""
+"""How many bytes of a read are kept as the last events; of a longer one what tells is read at once.
+
+Two are kept, and with more bytes an open stream would hold more than 4 KiB.
+"""
 _LAST: Final = 3
 
 
