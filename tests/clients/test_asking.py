@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -16,25 +14,20 @@ from or_instrument._clients.target import _transport
 OPTIONS: Any = {"params": {"id": "gen-1"}, "headers": {}, "timeout": 1.0}
 
 
-class Asking(Asker):
-    """Asks who answers from memory."""
+def asker(answer: httpx.Response | Exception) -> Asker:
+    """Return one that is answered from memory."""
 
-    def __init__(self, answer: httpx.Response | Exception) -> None:
-        self._answer = answer
+    def get(_url: str, **_options: object) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        def get(_url: str, **_options: object) -> httpx.Response:
-            if isinstance(self._answer, Exception):
-                raise self._answer
-            return self._answer
-
-        yield SimpleNamespace(get=get)
+    return Asker(lambda _headers: nullcontext(get))
 
 
 def ask(answer: httpx.Response | Exception) -> object:
     """Ask once."""
-    return Asking(answer).get("https://openrouter.ai/api/v1/generation", options=OPTIONS, cast_to=object)
+    return asker(answer).get("https://openrouter.ai/api/v1/generation", options=OPTIONS, cast_to=object)
 
 
 def test_a_good_answer_is_its_json() -> None:
@@ -56,7 +49,7 @@ def test_who_is_not_reached_may_be_asked_again() -> None:
     with pytest.raises(APIConnectionError) as failed:
         ask(OSError("no route"))
     assert isinstance(failed.value.__cause__, OSError)
-    assert not Asking(OSError()).is_closed()
+    assert not asker(OSError()).is_closed()
 
 
 def test_a_client_without_a_transport_has_none_to_take_over() -> None:

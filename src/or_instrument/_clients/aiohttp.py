@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary, ref
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.stand_ins import put_on, take_off
-from or_instrument._clients.asking import AiohttpAsker
+from or_instrument._clients.asking import target_of_aiohttp
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.sent import Sent
@@ -51,7 +51,7 @@ class AiohttpPatch(SendSeam):
         return Sent(method.upper(), str(url), body if seen else None, session=session_id)
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
-        return AiohttpAsker.target(session, _asked(session, args, kwargs)[1], kwargs)
+        return target_of_aiohttp(session, _asked(session, args, kwargs)[1], kwargs)
 
     def _answered(self, sending: Sending, response: Any) -> None:
         # One object stands for the content of all answers without any, in the whole process: it is not to be touched.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from or_instrument._calls.response import ResponseHooks, body_of
 from or_instrument._calls.shield import report
-from or_instrument._clients.asking import HTTPXAsker
+from or_instrument._clients.asking import target_of_httpx
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx_auth import watched
@@ -54,7 +54,7 @@ class HTTPXPatch(SendSeam):
         return sent_by(_request(args, kwargs))
 
     def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
-        return HTTPXAsker.target(http, _request(args, kwargs))
+        return target_of_httpx(http, _request(args, kwargs))
 
     def _answered(self, sending: Sending, response: Any) -> None:
         sending.answered(response, response.status_code, response.headers, body_of(response), ResponseHooks)

@@ -12,7 +12,7 @@ from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import READABLE
 from or_instrument._calls.stand_ins import put_on, take_off
-from or_instrument._clients.asking import RequestsAsker
+from or_instrument._clients.asking import target_of_requests
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.sent import Sent
@@ -43,7 +43,7 @@ class RequestsPatch(SendSeam):
         return Sent((request.method or "").upper(), request.url, body, session=session_in(request.headers))
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
-        return RequestsAsker.target(session, _request(args, kwargs), kwargs)
+        return target_of_requests(session, _request(args, kwargs), kwargs)
 
     def _answered(self, sending: Sending, response: Any) -> None:
         body = response._content  # `content` would read it
