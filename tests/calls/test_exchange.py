@@ -57,7 +57,7 @@ def test_who_is_told_what_was_sent_gets_the_headers_and_the_url() -> None:
     flight, _ = flown()
     info = SimpleNamespace(headers={"x-api-key": "a"}, url="https://b")
     of_aiohttp = SimpleNamespace(request_info=info)
-    Exchange(flight, None, lambda *sent: told.append(sent)).came(of_aiohttp, 200, {}, b"{}", Mock())
+    Exchange(flight, None, lambda *sent: told.append(sent)).answered(of_aiohttp, lambda _: (200, {}, b"{}", Mock()))
     assert told == [({"authorization": "Bearer k"}, "https://a"), ({"x-api-key": "a"}, "https://b")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from or_instrument._calls.flight import Flight
-from or_instrument._calls.response import ResponseHooks, body_of
+from or_instrument._calls.response import Answer, answer_of, body_of
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.failure import failure_of_exception, refusal_of
 from or_instrument._openrouter.headers import Named, read_headers
@@ -21,7 +21,7 @@ SeeCarrier: TypeAlias = Callable[[Callable[[], Any]], object]
 
 
 class Exchange:
-    """One flight and its answer, a response in the manner of httpx; none of its methods raises."""
+    """One flight and its answer; none of its methods raises."""
 
     __slots__ = ("_look_inside", "_see_carrier", "_see_sent", "flight", "is_awaited")
 
@@ -39,28 +39,15 @@ class Exchange:
         self.is_awaited = True
         """Until the response is there, or something was raised."""
 
-    def answered(self, response: Any) -> None:
+    def answered(self, response: Any, apart: Callable[[Any], Answer] = answer_of) -> None:
         """See the response: one in memory ends the call, any other when it has been read, closed or dropped."""
-        try:
-            self.came(response, response.status_code, response.headers, body_of(response), ResponseHooks)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("observing a response", exc)
-
-    def came(
-        self,
-        response: Any,
-        status_code: int,
-        headers: Any,
-        body: bytes | None,
-        hooks: Callable[[Any, Flight], object],
-    ) -> None:
-        """See a response of any kind by its parts; where its body is not in memory, `hooks` are put on the response."""
         flight, self.is_awaited = self.flight, False
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
             if self._see_sent is not None:
                 self._sent(response, self._see_sent)
+            status_code, headers, body, hooks = apart(response)
             self._answered_with(status_code, headers)
             if body is None:
                 hooks(response, flight)

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter
 from types import AsyncGeneratorType, FrameType, FunctionType, GeneratorType, MethodType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from or_instrument._calls.ending import (
     broken,
@@ -28,6 +28,8 @@ from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._openrouter.failure import failure_of_exception
 
 T = TypeVar("T")
+Answer: TypeAlias = "tuple[int, Any, bytes | None, Callable[[Any, Flight], object]]"
+"""Status, headers, and body of a response; what is put on it where its body, which is `None` then, is still to come."""
 READABLE: Final = (None, "", "identity")
 """Content encodings whose bytes are those of the body."""
 _MISUSES: Final = frozenset(("StreamConsumed", "StreamClosed"))
@@ -44,6 +46,11 @@ def body_of(response: Any) -> bytes | None:
         return response.content  # type: ignore[no-any-return]
     except RuntimeError:  # httpx.ResponseNotRead
         return None
+
+
+def answer_of(response: Any) -> Answer:
+    """Take a response in the manner of httpx apart."""
+    return response.status_code, response.headers, body_of(response), ResponseHooks
 
 
 class ResponseHooks:

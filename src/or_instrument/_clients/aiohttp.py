@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary, ref
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
+from or_instrument._calls.response import Answer
 from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import target_of_aiohttp
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.http_send import Sending
 from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
@@ -53,11 +53,11 @@ class AiohttpPatch(SendSeam):
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         return target_of_aiohttp(session, _asked(session, args, kwargs)[1], kwargs)
 
-    def _answered(self, sending: Sending, response: Any) -> None:
+    def _answer(self, response: Any) -> Answer:
         # One object stands for the content of all answers without any, in the whole process: it is not to be touched.
         is_empty = isinstance(response.content, import_module("aiohttp.streams").EmptyStreamReader)
         body = b"" if is_empty else response._body  # a middleware may have read it
-        sending.answered(response, response.status, response.headers, body, ContentHooks)
+        return response.status, response.headers, body, ContentHooks
 
 
 class ContentHooks:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from or_instrument._calls.observer import Observer
+from or_instrument._calls.response import Answer
 from or_instrument._calls.shield import report
 from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending, begin
@@ -113,7 +114,7 @@ class SendSeam(Seam):
 
     def _came(self, sending: Sending, response: Any) -> None:
         try:
-            self._answered(sending, response)
+            sending.answered(response, self._answer)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("looking at a response", exc)
         sending.let_go()
@@ -138,6 +139,6 @@ class SendSeam(Seam):
         """Return whom to ask about the call afterwards."""
         raise NotImplementedError
 
-    def _answered(self, sending: Sending, response: Any) -> None:
-        """Show the send its response."""
+    def _answer(self, response: Any) -> Answer:
+        """Take a response apart."""
         raise NotImplementedError

@@ -15,6 +15,7 @@ from typing import Any, Final
 from or_instrument._calls.exchange import Exchange
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.observer import Asked, Observer
+from or_instrument._calls.response import Answer
 from or_instrument._calls.shield import report
 from or_instrument._clients.inside import Inside, response_of
 from or_instrument._clients.sent import Sent
@@ -48,18 +49,11 @@ class Sending(UnderWay):
         self._outer = outer
         self._held = None if outer is None or exchange is None else exchange.flight.hold()
 
-    def answered(
-        self,
-        response: Any,
-        status_code: int,
-        headers: Any,
-        body: bytes | None,
-        hooks: Callable[[Any, Flight], object],
-    ) -> None:
-        """See the response: `hooks` are put on it where its body is not in memory."""
+    def answered(self, response: Any, apart: Callable[[Any], Answer]) -> None:
+        """See the response, and what takes it apart."""
         self.settle(response)
         if self.exchange is not None:
-            self.exchange.came(response, status_code, headers, body, hooks)
+            self.exchange.answered(response, apart)
             self._tell_outer(self.exchange.flight, response)
 
     def raised(self, exc: BaseException) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
-from or_instrument._calls.response import ResponseHooks, body_of
+from or_instrument._calls.response import Answer, answer_of
 from or_instrument._calls.shield import report
 from or_instrument._clients.asking import target_of_httpx
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
@@ -56,8 +56,8 @@ class HTTPXPatch(SendSeam):
     def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
         return target_of_httpx(http, _request(args, kwargs))
 
-    def _answered(self, sending: Sending, response: Any) -> None:
-        sending.answered(response, response.status_code, response.headers, body_of(response), ResponseHooks)
+    def _answer(self, response: Any) -> Answer:
+        return answer_of(response)
 
 
 def _request(args: Args, kwargs: Kwargs) -> Any:

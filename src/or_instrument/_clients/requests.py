@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 
 from or_instrument._calls.ending import broken
 from or_instrument._calls.flight import Flight
-from or_instrument._calls.response import READABLE
+from or_instrument._calls.response import READABLE, Answer
 from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import target_of_requests
 from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
-from or_instrument._clients.http_send import Sending
 from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
@@ -45,10 +44,9 @@ class RequestsPatch(SendSeam):
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         return target_of_requests(session, _request(args, kwargs), kwargs)
 
-    def _answered(self, sending: Sending, response: Any) -> None:
+    def _answer(self, response: Any) -> Answer:
         body = response._content  # `content` would read it
-        body = body if isinstance(body, bytes) else None
-        sending.answered(response, response.status_code, response.headers, body, RawHooks)
+        return response.status_code, response.headers, body if isinstance(body, bytes) else None, RawHooks
 
 
 class RawHooks:
