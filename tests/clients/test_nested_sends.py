@@ -172,7 +172,7 @@ def test_a_failure_of_ours_leaves_a_send_alone(
         raise ZeroDivisionError
 
     with httpx.Client(transport=httpx.MockTransport(lambda _: answer(httpx))) as client:
-        for broken in ("or_instrument._clients.http_send._object", "or_instrument._clients.httpx.answer_of"):
+        for broken in ("or_instrument._clients.sent._object", "or_instrument._clients.httpx.answer_of"):
             with monkeypatch.context() as patch:
                 patch.setattr(broken, is_broken)
                 assert client.post(f"{URL}/chat/completions", json=HELLO).json()["id"] == "gen-1"

@@ -10,10 +10,12 @@ from or_instrument._calls.observer import Observer
 from or_instrument._calls.response import Answer
 from or_instrument._calls.shield import report
 from or_instrument._clients.base import Seam
-from or_instrument._clients.http_send import Sending, begin
+from or_instrument._clients.http_send import Sending
 from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.sent import Sent
 from or_instrument._clients.under_way import INNERMOST, current_task, is_of_sdk_call, is_sdks
+from or_instrument._errors import BudgetExceeded
+from or_instrument._openrouter.hosts import Endpoint
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = Mapping[str, Any]
@@ -97,6 +99,10 @@ class SendSeam(Seam):
             return True
 
     def _begin(self, http: Any, args: Args, kwargs: Kwargs) -> Sending | None:
+        """Return the send that begins, `None` where nothing is to be seen of it.
+
+        Raises `BudgetExceeded` where the code around the call has asked for it.
+        """
         observer = self._observer
         if observer is None or observer.is_idle():
             return None
@@ -107,10 +113,26 @@ class SendSeam(Seam):
         if endpoint is None:
             return None
         read, whom = partial(self._sent, http, args, kwargs), partial(self._target, http, args, kwargs)
-        return begin(observer, self.client, endpoint, read, whom, is_left_to_sdk=self._is_left_to_sdk)
+        try:
+            return self._begun(observer, endpoint, read, whom)
+        except BudgetExceeded:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("describing a request", exc)
+            return None
 
-    def _is_left_to_sdk(self, sent: Sent) -> bool:
-        return is_sdks(sent.agent) and (self._misses_sdk() or is_of_sdk_call(sent))
+    def _begun(
+        self, observer: Observer, endpoint: Endpoint, read: Callable[[], Sent], whom: Callable[[], Any]
+    ) -> Sending | None:
+        around, sent = INNERMOST.get(), read()
+        outer = around if around is not None and around.is_sending and not around.is_strangers() else None
+        if outer is not None and outer.carries(sent):
+            outer.carried(whom)
+            return None
+        if outer is None and is_sdks(sent.agent) and (self._misses_sdk() or is_of_sdk_call(sent)):
+            return Sending(read)  # recorded by the SDK's own seam or not at all
+        exchange = observer.see(endpoint, sent.method, sent.url, sent.asked, client=self.client, whom=whom)
+        return None if exchange is None else Sending(read, outer, exchange)
 
     def _came(self, sending: Sending, response: Any) -> None:
         try:

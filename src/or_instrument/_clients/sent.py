@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from or_instrument._calls.response import body_of
-from or_instrument._openrouter.request import SESSION_HEADER
+from or_instrument._openrouter.request import SESSION_HEADER, with_session
+
+_NO_BODY: Final[Mapping[str, object]] = {}
+_JSON_LIMIT: Final = 32 * 1024 * 1024
+_BEGINS: Final = (b"{", "{")
 
 
 class Sent(NamedTuple):
@@ -35,6 +39,11 @@ class Sent(NamedTuple):
             return True
         return plain(self.body) == plain(other.body)
 
+    def asked(self) -> tuple[Mapping[str, object], bool]:
+        """Return the JSON object that is sent, and whether it asks for a stream."""
+        body = _object(self.body)
+        return with_session(body, self.session), body.get("stream") is True
+
 
 def plain(body: object) -> object:
     """Return what a body says: a JSON text as its value, any other text as bytes."""
@@ -44,6 +53,13 @@ def plain(body: object) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+
+
+def _object(body: object) -> Mapping[str, object]:
+    """Return the JSON object that a body is; what is no JSON, or of an extraordinary size, tells nothing."""
+    if isinstance(body, (bytes, str)) and len(body) <= _JSON_LIMIT and body[:64].lstrip()[:1] in _BEGINS:
+        body = plain(body)
+    return body if isinstance(body, Mapping) else _NO_BODY
 
 
 def sent_by(request: Any) -> Sent:
