@@ -121,12 +121,12 @@ def test_an_abandoned_call_lasts_until_its_last_read(clock: Callable[[float], No
         made.last_read_at = 101.0
         clock(900.0)
 
-    assert finished(set_up, "abandoned", at_last_read=True).duration_s == 1.0
+    assert finished(set_up, "abandoned").duration_s == 1.0
 
 
 def test_an_abandoned_call_that_read_nothing_lasted_no_time(clock: Callable[[float], None]) -> None:
     """Nobody knows how long it was waited for."""
-    assert finished(lambda _: clock(900.0), "abandoned", at_last_read=True).duration_s == 0.0
+    assert finished(lambda _: clock(900.0), "abandoned").duration_s == 0.0
 
 
 def test_a_second_end_is_nothing(reaper: Reaper) -> None:

@@ -94,27 +94,23 @@ class Flight:
 
     def read(self, data: bytes) -> None:
         """See the next bytes of the answer, up to the first event of a stream."""
-        self.last_read_at = perf_counter()
-        self._shielded(self.reader.feed, data)
-        if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
-            self.first_chunk_at = self.last_read_at
+        self._see(self.reader.feed, data)
 
     def answered(self, body: bytes) -> None:
         """End the call with an answer that is in memory."""
-        self.last_read_at = perf_counter()
-        self._shielded(self.reader.read, body)
-        if self.request.stream and self.reader.has_event:
-            self.first_chunk_at = self.last_read_at
+        self._see(self.reader.read, body)
         self.finish("complete")
 
-    def finish(
-        self,
-        outcome: Outcome,
-        failure: Failure | None = None,
-        *,
-        otherwise: Failure | None = None,
-        at_last_read: bool = False,
-    ) -> None:
+    def _see(self, read: Callable[[bytes], None], data: bytes) -> None:
+        self.last_read_at = perf_counter()
+        try:
+            read(data)
+        except Exception as exc:  # noqa: BLE001 - the shield
+            report("reading an answer", exc)
+        if self.first_chunk_at is None and self.request.stream and self.reader.has_event:
+            self.first_chunk_at = self.last_read_at
+
+    def finish(self, outcome: Outcome, failure: Failure | None = None, *, otherwise: Failure | None = None) -> None:
         """End the call, unless it has ended: fold what was answered and hand the `Call` to every sink.
 
         A `failure` goes before the one that the answer itself tells of, which goes before the one `otherwise`.
@@ -122,21 +118,17 @@ class Flight:
         # Popping a key is atomic: of two threads that see an end, one wins, without a lock.
         if LIVE.pop(self.id, None) is None:
             return
-        if self.cut is not None and outcome in _LET_GO:
-            outcome, otherwise = "error", self.cut
         try:
-            self._end(outcome, failure, otherwise, at_last_read=at_last_read)
+            self._end(outcome, failure, otherwise)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("ending a call", exc)
 
-    def _end(self, outcome: Outcome, failure: Failure | None, otherwise: Failure | None, *, at_last_read: bool) -> None:
-        ended = perf_counter()
-        if at_last_read:
-            ended = max(self.last_read_at or self._began, self.first_chunk_at or self._began)
-        if self.on_end is not None:
-            # Let go of it as well: what it belongs to holds this flight, and a cycle is work for the collector.
-            on_end, self.on_end = self.on_end, None
-            on_end()
+    def _end(self, outcome: Outcome, failure: Failure | None, otherwise: Failure | None) -> None:
+        # One that was dropped has been so for an unknown time.
+        ended = (self.last_read_at or self._began) if outcome == "abandoned" else perf_counter()
+        if self.cut is not None and outcome in _LET_GO:
+            outcome, otherwise = "error", self.cut
+        self._unwatch()
         call = self._call(outcome, self.reader.reply(failure, otherwise), ended - self._began)
         if self.collector is not None:
             call = call._replace(content=self.collector.content(call))
@@ -161,7 +153,7 @@ class Flight:
     def settle(self) -> None:
         """Record the end that was put off."""
         outcome, failure = self._put_off or ("abandoned", None)
-        self.finish(outcome, failure, at_last_read=outcome == "abandoned")
+        self.finish(outcome, failure)
 
     def discard(self) -> None:
         """End the call without a record: it was never sent, or it is another process's."""
@@ -176,9 +168,7 @@ class Flight:
 
     def drop(self) -> None:
         """Let go of a call that turned out to be part of another, with what watches its answer."""
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None:
-            on_end()
+        self._unwatch()
         self.discard()
 
     def __del__(self) -> None:
@@ -186,11 +176,11 @@ class Flight:
         if self.id in LIVE:
             self.put_off("abandoned")
 
-    def _shielded(self, read: Callable[[bytes], None], data: bytes) -> None:
-        try:
-            read(data)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("reading an answer", exc)
+    def _unwatch(self) -> None:
+        # Let go of it as well: what it belongs to holds this flight, and a cycle is work for the collector.
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
         try:
