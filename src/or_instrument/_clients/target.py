@@ -20,8 +20,6 @@ from or_instrument._openrouter.headers import Named
 
 _HTTP_LIBRARIES: Final = ("httpx", "httpx2")
 _NOT_OURS: Final = ("accept", "content-length", "content-type", "idempotency-key")
-
-
 _KEYS: Final = ("authorization", "x-api-key")
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -59,11 +57,9 @@ def target_of(client: Any, options: Any) -> Target:
     # A key that a callable provides is there only once the call is on its way.
     credentials = client.auth_headers if client.api_key else {}
     names = {name.lower() for name in own}
-    return Target(
-        client,
-        _generation_url(str(client.base_url), options.url),
-        {**{name: value for name, value in credentials.items() if name.lower() not in names}, **own},
-    )
+    is_whole = "://" in options.url
+    url = generation_url(options.url) if is_whole else f"{str(client.base_url).rstrip('/')}/generation"
+    return Target(client, url, {**{n: v for n, v in credentials.items() if n.lower() not in names}, **own})
 
 
 @contextmanager
@@ -88,12 +84,6 @@ def sync_client(client: Any) -> Iterator[Any]:
             default_query=client._custom_query,
             http_client=http,
         )
-
-
-def _generation_url(base_url: str, path: str) -> str:
-    if "://" not in path:
-        return f"{base_url.rstrip('/')}/generation"
-    return generation_url(path)
 
 
 def generation_url(url: str) -> str:
@@ -153,7 +143,10 @@ def _transport(library: ModuleType, theirs: Any) -> Any:
             trust_env=False,
         )
     if hasattr(theirs, "handle_request"):
-        return _Borrowed(theirs)
+        # It works in any thread, and is not ours to close.
+        borrowed = library.BaseTransport()
+        borrowed.handle_request = theirs.handle_request
+        return borrowed
     raise NoTargetError(f"a transport of type {type(theirs).__qualname__} works in its event loop only")
 
 
@@ -170,18 +163,3 @@ def _proxy(library: ModuleType, pool: Any) -> Any:
         headers=getattr(pool, "_proxy_headers", None),
         ssl_context=getattr(pool, "_proxy_ssl_context", None),
     )
-
-
-class _Borrowed:
-    """A transport of the user's that works in any thread, and that is not ours to close."""
-
-    def __init__(self, theirs: Any) -> None:
-        self.handle_request = theirs.handle_request
-
-    def __enter__(self) -> _Borrowed:
-        return self
-
-    def __exit__(self, *_exc: object) -> None: ...
-
-    def close(self) -> None:
-        """Leave it open."""
