@@ -48,6 +48,8 @@ class Sending(UnderWay):
 
     def raised(self, exc: BaseException) -> None:
         """See what was raised: another exception is not looked at for a response, which may not be read yet."""
+        if self.is_of_auth and isinstance(exc, GeneratorExit):
+            exc = exc.__context__ or exc  # the client closes the flow while it handles what was raised
         self.settle(exc)
         if self.exchange is not None:
             self.exchange.raised(exc, by_hook=True, response=response_of(exc, self.read))

@@ -6,6 +6,7 @@ An auth that exchanges a token, or asks something, before it lets a request go m
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import wrapt
@@ -52,13 +53,10 @@ class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
                     request = next(flow) if response is None else flow.send(response)
                 except StopIteration:
                     return
-                sending = self._sending(request, own)
-                try:
+                with self._sending(request, own) as sending:
                     response = yield request
-                except BaseException as exc:
-                    _broke(sending, exc)
-                    raise
-                self._answered(sending, response)
+                if sending is not None:
+                    self._self_came(sending, response)
         finally:
             flow.close()
 
@@ -71,31 +69,16 @@ class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
                     request = await (anext(flow) if response is None else flow.asend(response))
                 except StopAsyncIteration:
                     return
-                sending = self._sending(request, own)
-                try:
+                with self._sending(request, own) as sending:
                     response = yield request
-                except BaseException as exc:
-                    _broke(sending, exc)
-                    raise
-                self._answered(sending, response)
+                if sending is not None:
+                    self._self_came(sending, response)
         finally:
             await flow.aclose()
 
-    def _sending(self, request: Any, own: Any) -> Sending | None:
+    def _sending(self, request: Any, own: Any) -> AbstractContextManager[Sending | None]:
         sending = None if request is own else self._self_begin(request)
-        if sending is not None:
-            sending.is_of_auth, sending.task = True, current_task()
-            sending.__enter__()
+        if sending is None:
+            return nullcontext()
+        sending.is_of_auth, sending.task = True, current_task()
         return sending
-
-    def _answered(self, sending: Sending | None, response: Any) -> None:
-        if sending is not None:
-            sending.__exit__(None, None, None)
-            self._self_came(sending, response)
-
-
-def _broke(sending: Sending | None, exc: BaseException) -> None:
-    if sending is not None:
-        # The client closes the flow while it handles what was raised.
-        cause = (exc.__context__ or exc) if isinstance(exc, GeneratorExit) else exc
-        sending.__exit__(type(cause), cause, None)
