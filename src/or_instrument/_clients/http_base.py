@@ -23,6 +23,11 @@ Parts: TypeAlias = tuple[str, str, "int | None"]
 """Scheme, host and port of a URL."""
 
 
+def request_of(args: Args, kwargs: Kwargs) -> Any:
+    """Return the request that a client is given to send."""
+    return args[0] if args else kwargs["request"]
+
+
 class SendSeam(Seam):
     """The wrappers of one `instrument()` on one HTTP client; sub-classes say what its arguments and responses are.
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from or_instrument._calls.response import Answer, answer_of
 from or_instrument._calls.shield import report
 from or_instrument._clients.asking import target_of_httpx
-from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam, request_of
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx_auth import watched
 from or_instrument._clients.sent import Sent, sent_by
@@ -44,21 +44,17 @@ class HTTPXPatch(SendSeam):
         return None if self._is_other(http, (request,), _NOTHING) else self._begin(http, (request,), _NOTHING)
 
     def _text(self, _http: Any, args: Args, kwargs: Kwargs) -> str:
-        return _request(args, kwargs).url.host  # type: ignore[no-any-return]
+        return request_of(args, kwargs).url.host  # type: ignore[no-any-return]
 
     def _parts(self, _http: Any, args: Args, kwargs: Kwargs) -> Parts:
-        url = _request(args, kwargs).url
+        url = request_of(args, kwargs).url
         return url.scheme, url.host, url.port
 
     def _sent(self, _http: Any, args: Args, kwargs: Kwargs) -> Sent:
-        return sent_by(_request(args, kwargs))
+        return sent_by(request_of(args, kwargs))
 
     def _target(self, http: Any, args: Args, kwargs: Kwargs) -> Any:
-        return target_of_httpx(http, _request(args, kwargs))
+        return target_of_httpx(http, request_of(args, kwargs))
 
     def _answer(self, response: Any) -> Answer:
         return answer_of(response)
-
-
-def _request(args: Args, kwargs: Kwargs) -> Any:
-    return args[0] if args else kwargs["request"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
@@ -17,25 +17,24 @@ from or_instrument._openrouter.routing import HEADER, HEADERS
 _ROUTED: Final = frozenset(("chat", "text_completion"))
 
 
-class Additions:
+class Additions(NamedTuple):
     """What `instrument()` was asked to add."""
 
-    def __init__(self, *, inject_usage: bool, propagate: bool, router_metadata: bool = False) -> None:
-        self._inject_usage = inject_usage
-        self._propagate = propagate
-        self._router_metadata = router_metadata
+    inject_usage: bool
+    propagate: bool
+    router_metadata: bool = False
 
     def changes(self, client: Any, operation: str, options: Any, context: Context) -> Mapping[str, object]:
         """Return the fields of the options that a call is to be sent with in place of its own."""
         changes: dict[str, object] = {}
         extra = None
-        if self._inject_usage and not is_messages(options.url):
+        if self.inject_usage and not is_messages(options.url):
             extra = with_usage_option(operation, options.json_data, options.extra_json)
-        if self._propagate and operation == "chat":
+        if self.propagate and operation == "chat":
             extra = _with_trace(options, extra, context)
         if extra is not None:
             changes["extra_json"] = extra
-        if self._router_metadata and operation in _ROUTED and (headers := _with_header(client, options)) is not None:
+        if self.router_metadata and operation in _ROUTED and (headers := _with_header(client, options)) is not None:
             changes["headers"] = headers
         return changes
 

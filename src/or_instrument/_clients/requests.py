@@ -13,7 +13,7 @@ from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import READABLE, Answer
 from or_instrument._calls.stand_ins import put_on, take_off
 from or_instrument._clients.asking import target_of_requests
-from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam
+from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam, request_of
 from or_instrument._clients.sent import Sent
 from or_instrument._openrouter.request import session_in
 
@@ -29,20 +29,20 @@ class RequestsPatch(SendSeam):
         self._wrappers.put_on(library.Session, "send", self._send)
 
     def _text(self, _session: Any, args: Args, kwargs: Kwargs) -> str:
-        request = _request(args, kwargs)
+        request = request_of(args, kwargs)
         return request.url if hasattr(request, "body") else ""  # what is not prepared is refused, not sent
 
     def _parts(self, _session: Any, args: Args, kwargs: Kwargs) -> Parts:
-        url = urlsplit(_request(args, kwargs).url)
+        url = urlsplit(request_of(args, kwargs).url)
         return url.scheme, url.hostname or "", url.port
 
     def _sent(self, _session: Any, args: Args, kwargs: Kwargs) -> Sent:
-        request = _request(args, kwargs)
+        request = request_of(args, kwargs)
         body = request.body if isinstance(request.body, (bytes, str)) else None
         return Sent((request.method or "").upper(), request.url, body, session=session_in(request.headers))
 
     def _target(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
-        return target_of_requests(session, _request(args, kwargs), kwargs)
+        return target_of_requests(session, request_of(args, kwargs), kwargs)
 
     def _answer(self, response: Any) -> Answer:
         body = response._content  # `content` would read it
@@ -152,7 +152,3 @@ def _decodes(args: Args, kwargs: Kwargs, otherwise: bool) -> bool:
     """Return whether what is read comes decoded."""
     said = kwargs.get("decode_content", args[1] if len(args) > 1 else None)
     return bool(otherwise if said is None else said)
-
-
-def _request(args: Args, kwargs: Kwargs) -> Any:
-    return args[0] if args else kwargs["request"]
