@@ -44,7 +44,7 @@ def test_who_is_told_what_was_sent_may_fail(caplog: pytest.LogCaptureFixture) ->
 
     flight, calls = flown()
     with caplog.at_level(logging.WARNING, "or_instrument"):
-        Exchange(flight, None, fail).answered(response())
+        Exchange(flight, None, [Mock(sent=fail)]).answered(response())
     assert [call.outcome for call in calls] == ["complete"]
     assert "ZeroDivisionError" in caplog.text
 
@@ -52,12 +52,13 @@ def test_who_is_told_what_was_sent_may_fail(caplog: pytest.LogCaptureFixture) ->
 def test_who_is_told_what_was_sent_gets_the_headers_and_the_url() -> None:
     """Those of the request: of aiohttp's under another name."""
     told: list[Any] = []
+    sink: Any = Mock(sent=lambda *sent: told.append(sent))
     flight, _ = flown()
-    Exchange(flight, None, lambda *sent: told.append(sent)).answered(response())
+    Exchange(flight, None, [sink]).answered(response())
     flight, _ = flown()
     info = SimpleNamespace(headers={"x-api-key": "a"}, url="https://b")
     of_aiohttp = SimpleNamespace(request_info=info)
-    Exchange(flight, None, lambda *sent: told.append(sent)).answered(of_aiohttp, lambda _: (200, {}, b"{}", Mock()))
+    Exchange(flight, None, [sink]).answered(of_aiohttp, lambda _: (200, {}, b"{}", Mock()))
     assert told == [({"authorization": "Bearer k"}, "https://a"), ({"x-api-key": "a"}, "https://b")]
 
 

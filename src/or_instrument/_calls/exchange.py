@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 from or_instrument._calls.flight import Flight
 from or_instrument._calls.response import Answer, answer_of, body_of
@@ -12,30 +12,44 @@ from or_instrument._openrouter.failure import failure_of_exception, refusal_of
 from or_instrument._openrouter.headers import Named, read_headers
 from or_instrument._openrouter.json_text import parse_json
 from or_instrument._openrouter.values import get
+from or_instrument._records import Call
 
 _REFUSED: Final = 400
-SeeSent: TypeAlias = Callable[[Named, object], object]
-"""Is shown the headers and the URL of the request that was answered."""
-SeeCarrier: TypeAlias = Callable[[Callable[[], Any]], object]
-"""Is shown who says whom to ask about the request where another client sends it on."""
+
+
+class KeyedSink(Protocol):
+    """A sink of one call, which is also told where the request went that was answered, and with which headers."""
+
+    def sent(self, headers: Named, url: object, /) -> None:
+        """Take the headers, and the URL, which is a text or an object of its client's."""
+
+    def __call__(self, call: Call, /) -> None:
+        """Take the call."""
+
+
+class RecoverySink(KeyedSink, Protocol):
+    """A sink that has a call looked up."""
+
+    def carried(self, whom: Callable[[], Any], /) -> None:
+        """Take who says how to ask through another client, which sends the request on."""
 
 
 class Exchange:
     """One flight and its answer; none of its methods raises."""
 
-    __slots__ = ("_look_inside", "_see_carrier", "_see_sent", "flight", "is_awaited")
+    __slots__ = ("_look_inside", "_recovery", "_told", "flight", "is_awaited")
 
     def __init__(
         self,
         flight: Flight,
         look_inside: Callable[[Any], Any] | None = None,
-        see_sent: SeeSent | None = None,
-        see_carrier: SeeCarrier | None = None,
+        told: Sequence[KeyedSink] = (),
+        recovery: RecoverySink | None = None,
     ) -> None:
         self.flight = flight
         self._look_inside = look_inside
-        self._see_sent = see_sent
-        self._see_carrier = see_carrier
+        self._told = told
+        self._recovery = recovery
         self.is_awaited = True
         """Until the response is there, or something was raised."""
 
@@ -45,8 +59,8 @@ class Exchange:
         try:
             if self._look_inside is not None:
                 self._look(self._look_inside)
-            if self._see_sent is not None:
-                self._sent(response, self._see_sent)
+            if self._told:
+                self._tell(response)
             status_code, headers, body, hooks = apart(response)
             self._answered_with(status_code, headers)
             if body is None:
@@ -56,17 +70,18 @@ class Exchange:
         except Exception as exc:  # noqa: BLE001 - the shield
             report("observing a response", exc)
 
-    def _sent(self, response: Any, see_sent: SeeSent) -> None:
+    def _tell(self, response: Any) -> None:
         try:
             request = getattr(response, "request_info", None) or response.request
-            see_sent(request.headers, request.url)
+            for sink in self._told:
+                sink.sent(request.headers, request.url)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("seeing what was sent", exc)
 
     def carried(self, whom: Callable[[], Any]) -> None:
         """See that another client sends the request on; `whom` says how to ask through that one."""
-        if self._see_carrier is not None:
-            self._see_carrier(whom)
+        if self._recovery is not None:
+            self._recovery.carried(whom)
 
     def returned(self) -> None:
         """See that the call is over; a client may have answered it without any response."""

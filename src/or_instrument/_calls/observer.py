@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from or_instrument._calls.delivery import deliver
-from or_instrument._calls.exchange import Exchange, SeeCarrier, SeeSent
+from or_instrument._calls.exchange import Exchange, KeyedSink, RecoverySink
 from or_instrument._calls.flight import Collector, Flight
 from or_instrument._calls.jobs import Poll, RecordedJobs
 from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
-from or_instrument._openrouter.headers import Named
 from or_instrument._openrouter.hosts import Endpoint, Hosts
 from or_instrument._openrouter.paths import is_job, job_of, operation_of, word_of
 from or_instrument._openrouter.request import describe
@@ -27,25 +26,6 @@ Asked: TypeAlias = tuple[Mapping[str, object], bool]
 """The JSON object that is sent, and whether a stream is asked for."""
 BeginCapture: TypeAlias = Callable[[Mapping[str, object]], Collector | None]
 """Takes the JSON object that is sent; returns what collects the content of that call, `None` where nothing does."""
-
-
-class KeyedSink(Protocol):
-    """A sink of one call, which is also told where the request went that was answered, and with which headers."""
-
-    def sent(self, headers: Named, url: object, /) -> None:
-        """Take the headers, and the URL, which is a text or an object of its client's."""
-
-    def __call__(self, call: Call, /) -> None:
-        """Take the call."""
-
-
-class RecoverySink(KeyedSink, Protocol):
-    """A sink that has a call looked up."""
-
-    def carried(self, whom: Callable[[], Any], /) -> None:
-        """Take who says how to ask through another client, which sends the request on."""
-
-
 Recovery: TypeAlias = Callable[[Callable[[], Any], Sequence[Sink]], RecoverySink]
 """Takes who says whom to ask, and whom to tell; returns the sink that has a call looked up."""
 
@@ -117,18 +97,16 @@ class Observer:
     def _open(
         self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]
     ) -> Exchange:
-        keyed = None if self._keyed is None else self._keyed()
-        sinks: Sequence[Sink] = self._sinks if keyed is None else (keyed, *self._sinks)
-        see_sent: SeeSent | None = None if keyed is None else keyed.sent
-        see_carrier: SeeCarrier | None = None
+        told = self._told()
+        sinks: Sequence[Sink] = (*told, *self._sinks)
+        recovery = None
         if endpoint.is_named:
-            if trackers := TRACKERS.get():
-                sinks = self._with_trackers(trackers, sinks)
+            for tracker in TRACKERS.get():
+                tracker.check_budget()
+            sinks = (*sinks, *self._trackers())
             if self._recovery is not None:
                 recovery = self._recovery(whom, sinks)
-                sinks = (*sinks, recovery)
-                see_sent = recovery.sent if see_sent is None else _each(see_sent, recovery.sent)
-                see_carrier = recovery.carried
+                sinks, told = (*sinks, recovery), (*told, recovery)
         collector = None if self._capture is None else self._capture(body)
         flight = Flight(request, sinks, None, collector, self._amend)
         try:
@@ -137,15 +115,12 @@ class Observer:
             flight.discard()
             raise
         REAPER.start(at_exit=abandon_all)
-        return Exchange(flight, self._look_inside, see_sent, see_carrier)
+        return Exchange(flight, self._look_inside, told, recovery)
 
     def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Exchange:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
-        around, trackers = get_current(), dict.fromkeys(TRACKERS.get())
-        keyed = None if self._keyed is None else self._keyed()
-        first = self._sinks if keyed is None else (keyed, *self._sinks)
-        sinks: Sequence[Sink] = (*first, *(tracker for tracker in trackers if tracker not in self._sinks))
-
+        around, told = get_current(), self._told()
+        sinks: Sequence[Sink] = (*told, *self._sinks, *self._trackers())
         collector = None if self._capture is None else self._capture(body)
         poll = None if job is None else Poll(collector)
 
@@ -163,7 +138,7 @@ class Observer:
 
         flight = Flight(request, (record,), None, poll or collector)
         REAPER.start(at_exit=abandon_all)
-        return Exchange(flight, None, None if keyed is None else keyed.sent)
+        return Exchange(flight, None, told)
 
     def _context(self, request: Request, started_ns: int) -> Context:
         try:
@@ -173,17 +148,9 @@ class Observer:
             # The span that is current now is the user's: nothing of the call must be written on it.
             return set_span_in_context(INVALID_SPAN)
 
-    def _with_trackers(self, trackers: Sequence[Tracker], sinks: Sequence[Sink]) -> Sequence[Sink]:
-        once = dict.fromkeys(trackers)
-        for tracker in once:
-            tracker.check_budget()
+    def _told(self) -> tuple[KeyedSink, ...]:
+        return () if self._keyed is None else (self._keyed(),)
+
+    def _trackers(self) -> list[Tracker]:
         # One that counts the whole process may be entered too, for its limit.
-        return (*sinks, *(tracker for tracker in once if tracker not in sinks))
-
-
-def _each(*seers: SeeSent) -> SeeSent:
-    def see(headers: Named, url: object) -> None:
-        for see_sent in seers:
-            see_sent(headers, url)
-
-    return see
+        return [tracker for tracker in dict.fromkeys(TRACKERS.get()) if tracker not in self._sinks]
