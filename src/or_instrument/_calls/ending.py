@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from traceback import walk_tb
 from types import FrameType, GeneratorType
 from typing import Final
 
@@ -93,12 +94,7 @@ def end_closed(flight: Flight, reader: FrameType | None) -> None:
 
 
 def _passed(exc: BaseException, frame: FrameType) -> bool:
-    traceback = exc.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame is frame:
-            return True
-        traceback = traceback.tb_next
-    return False
+    return any(passed is frame for passed, _ in walk_tb(exc.__traceback__))
 
 
 def _held_by(frame: FrameType) -> tuple[object, object]:

@@ -30,7 +30,7 @@ class AiohttpPatch(SendSeam):
     client = "aiohttp"
 
     def _wrap(self, library: ModuleType) -> None:
-        self._wrappers.put_on(library.ClientSession, "_request", self._asend)
+        self.put_on(library.ClientSession, "_request", self._asend)
 
     def _text(self, session: Any, args: Args, kwargs: Kwargs) -> str:
         url = args[1] if len(args) > 1 else kwargs["str_or_url"]

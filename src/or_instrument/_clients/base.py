@@ -8,12 +8,12 @@ from or_instrument._calls.observer import Observer
 from or_instrument._clients.patch import Wrappers
 
 
-class Seam:
+class Seam(Wrappers):
     """The wrappers of one `instrument()` on one library."""
 
     def __init__(self, observer: Observer) -> None:
+        super().__init__()
         self._observer: Observer | None = observer
-        self._wrappers = Wrappers()
 
     def wrap(self, library: ModuleType) -> None:
         """Put them on a library that has been imported, unless all is taken off by now."""
@@ -23,15 +23,7 @@ class Seam:
     def remove(self) -> None:
         """Take them off."""
         self._observer = None
-        self._wrappers.take_off()
-
-    def lost(self) -> list[str]:
-        """Return the methods that another library has taken our wrappers off."""
-        return self._wrappers.lost()
-
-    def mend(self) -> None:
-        """Put those wrappers on again."""
-        self._wrappers.mend()
+        self.take_off()
 
     def _wrap(self, library: ModuleType) -> None:
         raise NotImplementedError

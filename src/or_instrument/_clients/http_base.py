@@ -13,7 +13,7 @@ from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.own_context import in_own_context
 from or_instrument._clients.sent import Sent
-from or_instrument._clients.under_way import INNERMOST, current_task, is_of_sdk_call, is_sdks
+from or_instrument._clients.under_way import INNERMOST, current_task, is_of_sdk_call
 from or_instrument._errors import BudgetExceeded
 from or_instrument._openrouter.hosts import Endpoint
 
@@ -132,9 +132,10 @@ class SendSeam(Seam):
         around, sent = INNERMOST.get(), read()
         outer = around if around is not None and around.is_sending and not around.is_strangers() else None
         if outer is not None and outer.carries(sent):
-            outer.carried(whom)
+            if outer.exchange is not None:
+                outer.exchange.carried(whom)
             return None
-        if outer is None and is_sdks(sent.agent) and (self._misses_sdk() or is_of_sdk_call(sent)):
+        if outer is None and sent.is_sdks and (self._misses_sdk() or is_of_sdk_call(sent)):
             return Sending(read)  # recorded by the SDK's own seam or not at all
         exchange = observer.see(endpoint, sent.method, sent.url, sent.asked, client=self.client, whom=whom)
         return None if exchange is None else Sending(read, outer, exchange)

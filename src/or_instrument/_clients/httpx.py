@@ -26,8 +26,8 @@ class HTTPXPatch(SendSeam):
     client = "httpx"
 
     def _wrap(self, library: ModuleType) -> None:
-        self._wrappers.put_on(library.Client, "send", self._send)
-        self._wrappers.put_on(library.AsyncClient, "send", self._asend)
+        self.put_on(library.Client, "send", self._send)
+        self.put_on(library.AsyncClient, "send", self._asend)
 
     def _with_auth(self, http: Any, kwargs: Kwargs) -> Kwargs:
         if "auth" not in kwargs and getattr(http, "_auth", None) is None:

@@ -46,7 +46,7 @@ class OpenAIPatch(Seam):
 
     def misses_calls(self) -> bool:
         """Return whether the SDK is imported and its calls are not seen: not supported, or our wrappers taken off."""
-        return _CLIENT_MODULE in sys.modules and (not self._wrappers.are_on or bool(self.lost()))
+        return _CLIENT_MODULE in sys.modules and (not self.are_on or bool(self.lost()))
 
     def _wrap(self, library: ModuleType) -> None:  # noqa: ARG002 - what is half imported hands over its last module
         client = sys.modules[_CLIENT_MODULE]
@@ -56,8 +56,8 @@ class OpenAIPatch(Seam):
             return
         self._is_tapped = not openai_sdk.closes_when_raising()
         for owner, request in ((client.OpenAI, self._request), (client.AsyncOpenAI, self._arequest)):
-            self._wrappers.put_on(owner, "request", request)
-            self._wrappers.put_on(owner, "_process_response", _process_response)
+            self.put_on(owner, "request", request)
+            self.put_on(owner, "_process_response", _process_response)
 
     def _request(
         self, wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -127,8 +127,7 @@ class OpenAIPatch(Seam):
 
     def _returned(self, call: SDKCall, result: Any) -> Any:
         exchange, last = call.exchange, call.last
-        if call.inside:
-            call.settle(None)
+        call.settle(None)
         call.let_go()
         if exchange is None:
             return result
@@ -147,10 +146,10 @@ def _process_response(
     wrapped: Callable[..., Any], _client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     call = INNERMOST.get()
-    if call is not None and call.inside:
+    if call is not None:
         call.settle(kwargs.get("response"))
-    if call is not None and call.exchange is not None and call.exchange.is_awaited:
-        call.exchange.answered(kwargs.get("response"))
+        if call.exchange is not None and call.exchange.is_awaited:
+            call.exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)
 
 

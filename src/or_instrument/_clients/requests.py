@@ -26,7 +26,7 @@ class RequestsPatch(SendSeam):
     client = "requests"
 
     def _wrap(self, library: ModuleType) -> None:
-        self._wrappers.put_on(library.Session, "send", self._send)
+        self.put_on(library.Session, "send", self._send)
 
     def _text(self, _session: Any, args: Args, kwargs: Kwargs) -> str:
         request = request_of(args, kwargs)

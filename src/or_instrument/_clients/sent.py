@@ -14,6 +14,8 @@ _NO_BODY: Final[Mapping[str, object]] = {}
 _JSON_LIMIT: Final = 32 * 1024 * 1024
 _BEGINS: Final = (b"{", "{")
 
+_AGENT: Final = "OpenAI/Python "
+
 
 class Sent(NamedTuple):
     """One request that is sent."""
@@ -27,6 +29,11 @@ class Sent(NamedTuple):
     """Who says that it sends this."""
     session: object = None
     """Which session a header says that this is of."""
+
+    @property
+    def is_sdks(self) -> bool:
+        """Whether it says that the SDK sends it; where our wrappers are not on the SDK, nothing else tells."""
+        return _AGENT in self.agent
 
     def is_same(self, other: Sent) -> bool:
         """Return whether another is the same request; a body that cannot be seen is taken for the same.

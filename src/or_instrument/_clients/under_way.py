@@ -19,7 +19,6 @@ from or_instrument._clients.sent import Sent, plain, says_same
 T = TypeVar("T", bound="UnderWay")
 SDKSends: TypeAlias = "Callable[[], tuple[str, Mapping[str, object]]]"
 """Tells the end of the URL that the SDK asks, and the JSON object that it sends."""
-_AGENT: Final = "OpenAI/Python "
 
 
 class UnderWay:
@@ -97,15 +96,12 @@ class UnderWay:
         read = self.read  # it may be in another thread that this ends
         return read is not None and read().is_same(sent)
 
-    def carried(self, whom: Callable[[], Any]) -> None:
-        """See that a send inside this one sends its request on; `whom` says how to ask about it through that client."""
-        if self.exchange is not None:
-            self.exchange.carried(whom)
-
     def settle(self, end: object, read: Callable[[], Sent] | None = None) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own; `read` tells what it sent."""
+        if not self.inside:
+            return
         inside, self.inside = self.inside, []
-        own = answers_of(end, read or self.read) if inside else ()
+        own = answers_of(end, read or self.read)
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
@@ -140,8 +136,7 @@ class SDKCall(UnderWay):
         if self.exchange is not None:
             is_others = getattr(exc, "response", None) is not None and response_of(exc, self._last_read) is None
             self.exchange.raised(exc, by_hook=is_others)
-        if self.inside:
-            self.settle(exc)
+        self.settle(exc)
 
     def let_go(self) -> None:
         """Hold nothing any more."""
@@ -155,8 +150,7 @@ class SDKCall(UnderWay):
     def sent(self, end: object) -> None:
         """See the response to what was sent, or what was raised in its place."""
         self._last_read, self.read, self.last = self.read, None, end
-        if self.inside:
-            self.settle(end, self._last_read)
+        self.settle(end, self._last_read)
 
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)
@@ -196,11 +190,3 @@ def current_task() -> object:
         return asyncio.current_task()
     except RuntimeError:
         return None
-
-
-def is_sdks(agent: str) -> bool:
-    """Return whether a request says that the SDK sends it.
-
-    Where another patch has taken ours off the SDK, or its version is none of ours, nothing else tells.
-    """
-    return _AGENT in agent
