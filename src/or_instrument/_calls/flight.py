@@ -134,7 +134,10 @@ class Flight:
             call = call._replace(content=self.collector.content(call))
             self.collector = None
         if self._amend is not None:
-            call = self._amended(call, self._amend)
+            try:
+                call = self._amend(call)
+            except Exception as exc:  # noqa: BLE001 - the shield
+                report("amending a call", exc)
         # A reply that the user keeps keeps the flight, which must then not keep what the sinks hold.
         sinks, self._sinks = self._sinks, ()
         deliver(call, sinks)
@@ -181,13 +184,6 @@ class Flight:
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end()
-
-    def _amended(self, call: Call, amend: Callable[[Call], Call]) -> Call:
-        try:
-            return amend(call)
-        except Exception as exc:  # noqa: BLE001 - the shield
-            report("amending a call", exc)
-            return call
 
     def _call(self, outcome: Outcome, reply: Reply, duration: float) -> Call:
         if outcome in _LET_GO and self.reader.is_ended:

@@ -9,7 +9,8 @@ from typing import Final, Literal, Protocol
 
 from or_instrument._calls.reaper import REAPER
 
-_ids: Final = itertools.count(1)
+new_id: Final = itertools.count(1).__next__
+"""Returns an id for a `Call`, unique within the process."""
 
 
 class Open(Protocol):
@@ -24,11 +25,6 @@ class Open(Protocol):
 
 LIVE: Final[dict[int, weakref.ref[Open]]] = {}
 """By their ids."""
-
-
-def new_id() -> int:
-    """Return an id for a `Call`, unique within the process."""
-    return next(_ids)
 
 
 def open_calls() -> list[Open]:

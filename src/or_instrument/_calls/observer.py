@@ -97,13 +97,14 @@ class Observer:
     def _open(
         self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]
     ) -> Exchange:
-        told = self._told()
+        told = () if self._keyed is None else (self._keyed(),)
         sinks: Sequence[Sink] = (*told, *self._sinks)
         recovery = None
         if endpoint.is_named:
-            for tracker in TRACKERS.get():
-                tracker.check_budget()
-            sinks = (*sinks, *self._trackers())
+            if trackers := TRACKERS.get():
+                for tracker in trackers:
+                    tracker.check_budget()
+                sinks = (*sinks, *self._trackers())
             if self._recovery is not None:
                 recovery = self._recovery(whom, sinks)
                 sinks, told = (*sinks, recovery), (*told, recovery)
@@ -119,7 +120,7 @@ class Observer:
 
     def _watch(self, request: Request, body: Mapping[str, object], *, job: Hashable = None) -> Exchange:
         """Return a call that is one only if its answer tells a cost: until then there is no span and no limit."""
-        around, told = get_current(), self._told()
+        around, told = get_current(), () if self._keyed is None else (self._keyed(),)
         sinks: Sequence[Sink] = (*told, *self._sinks, *self._trackers())
         collector = None if self._capture is None else self._capture(body)
         poll = None if job is None else Poll(collector)
@@ -147,9 +148,6 @@ class Observer:
             report("starting a span", exc)
             # The span that is current now is the user's: nothing of the call must be written on it.
             return set_span_in_context(INVALID_SPAN)
-
-    def _told(self) -> tuple[KeyedSink, ...]:
-        return () if self._keyed is None else (self._keyed(),)
 
     def _trackers(self) -> list[Tracker]:
         # One that counts the whole process may be entered too, for its limit.
