@@ -77,29 +77,24 @@ class ResponseHooks:
         take_off(self._response, self, self._names, self._theirs)
 
     def iter_bytes(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        """Stand in for the response's own."""
         return self._started(self._read(self._original("iter_bytes")(*args, **kwargs), is_decoded=True))
 
     def iter_raw(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        """Stand in for the response's own."""
         theirs: Iterator[bytes] = self._original("iter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._read(theirs, is_decoded=False))
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        """Stand in for the response's own."""
         return self._started(self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True))
 
     def aiter_raw(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        """Stand in for the response's own."""
         theirs: AsyncIterator[bytes] = self._original("aiter_raw")(*args, **kwargs)
         if self._is_decoding:
             return theirs
         return self._started(self._aread(theirs, is_decoded=False))
 
     def close(self) -> None:
-        """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
         try:
             self._original("close")()
@@ -107,7 +102,6 @@ class ResponseHooks:
             self._closed(reader)
 
     async def aclose(self) -> None:
-        """Stand in for the response's own."""
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
         try:
             await self._original("aclose")()

@@ -87,11 +87,9 @@ class ContentHooks:
             take_off(response, self, _HOOKED, self._closers)
 
     def close(self) -> Any:
-        """Stand in for the response's own."""
         return self._closed("close")
 
     def release(self) -> Any:
-        """Stand in for the response's own."""
         return self._closed("release")
 
     def read(self, data: bytes, *, is_last: bool) -> None:

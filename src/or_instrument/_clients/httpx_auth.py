@@ -45,7 +45,6 @@ class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_came = came
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        """Stand in for the auth's own."""
         flow, own, response = self.__wrapped__.sync_auth_flow(request), request, None
         try:
             while True:
@@ -61,7 +60,6 @@ class _Watched(wrapt.ObjectProxy):  # type: ignore[type-arg]
             flow.close()
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Stand in for the auth's own."""
         flow, own, response = self.__wrapped__.async_auth_flow(request), request, None
         try:
             while True:

@@ -127,7 +127,8 @@ class OpenAIPatch(Seam):
 
     def _returned(self, call: SDKCall, result: Any) -> Any:
         exchange, last = call.exchange, call.last
-        call.settle(None)
+        if call.inside:
+            call.settle(None)
         call.let_go()
         if exchange is None:
             return result
@@ -146,10 +147,10 @@ def _process_response(
     wrapped: Callable[..., Any], _client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     call = INNERMOST.get()
-    if call is not None:
+    if call is not None and call.inside:
         call.settle(kwargs.get("response"))
-        if call.exchange is not None and call.exchange.is_awaited:
-            call.exchange.answered(kwargs.get("response"))
+    if call is not None and call.exchange is not None and call.exchange.is_awaited:
+        call.exchange.answered(kwargs.get("response"))
     return wrapped(*args, **kwargs)
 
 

@@ -72,23 +72,18 @@ class RawHooks:
         take_off(self._raw, self, self._originals, self._theirs)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        """Stand in for the response's own."""
         return self._streamed("stream", args, kwargs, decodes=self._decodes_by_itself)
 
     def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        """Stand in for the response's own."""
         return self._streamed("read_chunked", args, kwargs, decodes=False)
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
-        """Stand in for the response's own."""
         return self._read("read", args, kwargs, is_whole=True)
 
     def read1(self, *args: Any, **kwargs: Any) -> Any:
-        """Stand in for the response's own."""
         return self._read("read1", args, kwargs, is_whole=False)
 
     def close(self) -> None:
-        """Stand in for the response's own."""
         self._flight.closing = self._flight.closing or not self._streaming
         self._originals["close"]()
         if not self._streaming:

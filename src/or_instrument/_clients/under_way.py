@@ -98,10 +98,8 @@ class UnderWay:
 
     def settle(self, end: object, read: Callable[[], Sent] | None = None) -> None:
         """Let go on the calls inside this one, but for those that turn out to be its own; `read` tells what it sent."""
-        if not self.inside:
-            return
         inside, self.inside = self.inside, []
-        own = answers_of(end, read or self.read)
+        own = answers_of(end, read or self.read) if inside else ()
         for it in inside:
             if it.is_own(own):
                 it.flight.drop()
@@ -136,7 +134,8 @@ class SDKCall(UnderWay):
         if self.exchange is not None:
             is_others = getattr(exc, "response", None) is not None and response_of(exc, self._last_read) is None
             self.exchange.raised(exc, by_hook=is_others)
-        self.settle(exc)
+        if self.inside:
+            self.settle(exc)
 
     def let_go(self) -> None:
         """Hold nothing any more."""
@@ -150,7 +149,8 @@ class SDKCall(UnderWay):
     def sent(self, end: object) -> None:
         """See the response to what was sent, or what was raised in its place."""
         self._last_read, self.read, self.last = self.read, None, end
-        self.settle(end, self._last_read)
+        if self.inside:
+            self.settle(end, self._last_read)
 
 
 INNERMOST: Final[ContextVar[UnderWay | None]] = ContextVar("or_instrument.under_way", default=None)
