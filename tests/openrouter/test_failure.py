@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from or_instrument import Failure
-from or_instrument._openrouter.failure import class_name, failure_of, failure_of_exception
+from or_instrument._openrouter.failure import class_name, failure_of, failure_of_exception, refusal_of, with_refusal
 
 SECRET = "the prompt was: SECRET"  # noqa: S105 - stands for a prompt
 
@@ -153,6 +153,14 @@ def test_class_names_are_full_but_for_builtins() -> None:
 def test_retry_after_is_read_wherever_it_stands(sent: Status) -> None:
     """In the header, in its copy in the body, or in the error's availability."""
     assert failure_of_exception(sent).retry_after == 7.0
+
+
+@pytest.mark.parametrize(("header", "wait"), [({"retry-after": "7"}, 7.0), ({}, 9.0)], ids=["header", "body"])
+def test_the_wait_in_a_header_goes_before_the_bodys_for_every_client(header: dict[str, str], wait: float) -> None:
+    """A client without exceptions for statuses tells the same of a refusal as the SDK, which makes one of it."""
+    body = error(headers={"retry-after": "9"})
+    told = with_refusal(failure_of(body), refusal_of(429, header))
+    assert told.retry_after == failure_of_exception(Status(429, body, header)).retry_after == wait
 
 
 @pytest.mark.parametrize(

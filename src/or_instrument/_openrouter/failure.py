@@ -52,7 +52,7 @@ def with_refusal(failure: Failure | None, refusal: Failure) -> Failure:
     return failure._replace(
         type=refusal.type if failure.type == _ERROR else failure.type,
         status_code=refusal.status_code,
-        retry_after=refusal.retry_after if failure.retry_after is None else failure.retry_after,
+        retry_after=failure.retry_after if refusal.retry_after is None else refusal.retry_after,
     )
 
 
