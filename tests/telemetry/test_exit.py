@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,34 @@ signal.pause()
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL
     _assert_all_arrived(fake, receiver, 2)
+
+
+@pytest.fixture(params=["refuses", "is silent"])
+def absent(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Return the endpoint of a collector that takes nothing, and what is said of it."""
+    with socket.socket() as collector:
+        collector.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        if request.param == "refuses":
+            yield endpoint, "connection refused"
+        else:
+            collector.listen(16)  # it answers no request
+            yield endpoint, "no answer yet"
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM)"], ids=["exit", "signal"])
+def test_a_short_process_says_that_nothing_arrives(
+    end: str, protocol: str, absent: tuple[str, str], env: dict[str, str]
+) -> None:
+    """It ends before an exporter gives up, and says so all the same, once."""
+    if protocol == "grpc":
+        pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
+    endpoint, reason = absent
+    env |= {"OR_INSTRUMENT_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    done = run("-c", f"{CALL}import signal\nask()\n{end}", env=env, code=-signal.SIGTERM if end else 0)
+    assert endpoint.partition("//")[2] in done.stderr
+    # Of gRPC the first attempt may still go on.
+    assert reason in done.stderr or (protocol == "grpc" and "no answer yet" in done.stderr)
+    assert len(done.stderr.splitlines()) == 1

@@ -70,6 +70,22 @@ def test_a_good_export_says_nothing_and_clears_the_problem(caplog: pytest.LogCap
     assert caplog.records == []
 
 
+def test_an_export_under_way_has_not_succeeded_yet() -> None:
+    """A process that ends meanwhile says so; what another exporter of ours delivers does not make up for it."""
+    undelivered, seen = Undelivered(), list[str | None]()
+    other = undelivered.watched(Exporter(SpanExportResult.SUCCESS), SpanExportResult.FAILURE)
+
+    class Slow(Exporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            other.export(spans)
+            seen.append(undelivered.problem)
+            return super().export(spans)
+
+    undelivered.watched(Slow(SpanExportResult.SUCCESS), SpanExportResult.FAILURE).export([])
+    assert seen == ["http://collector:4318/v1/traces: no answer yet"]
+    assert undelivered.problem is None
+
+
 def test_exporters_of_the_application_say_what_they_say(caplog: pytest.LogCaptureFixture) -> None:
     """They use the same loggers."""
     Undelivered().watched(Exporter(), SpanExportResult.FAILURE)
@@ -82,7 +98,9 @@ def test_a_flush_that_fails_over_it_says_no_more(
 ) -> None:
     """The SDK's provider of metrics raises then: that is no failure of ours, and where nobody listens is said."""
     undelivered = Undelivered()
-    undelivered.problem = "http://collector:4318/v1/metrics: connection refused"
+    undelivered.watched(Exporter(SpanExportResult.FAILURE), SpanExportResult.FAILURE).export([])
+    undelivered._told_at = None
+    caplog.clear()
     monkeypatch.setattr(providers, "UNDELIVERED", undelivered)
 
     def fail(**_: object) -> bool:
@@ -90,5 +108,5 @@ def test_a_flush_that_fails_over_it_says_no_more(
 
     assert not providers.flush_within(5.0, SimpleNamespace(force_flush=fail))
     (record,) = caplog.records
-    assert "the exporter delivers nothing to http://collector:4318/v1/metrics: connection refused." in caplog.text
+    assert "the exporter delivers nothing to http://collector:4318/v1/traces: connection refused." in caplog.text
     assert record.name == "or_instrument"

@@ -25,9 +25,12 @@ from or_instrument._calls.worker import Once, Worker, is_exiting
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import close_ledgers
 from or_instrument._records import Call
+from or_instrument._telemetry.undelivered import UNDELIVERED
 
 TIMEOUT_S: Final = 5.0
-_THREADS: Final = 3  # traces, metrics, logs
+_TELLING_S: Final = 0.5
+"""Of these, kept for saying what could not be exported."""
+_THREADS: Final = 4  # traces, metrics, logs, and what is said of them
 Providers: TypeAlias = Callable[[], Iterable[object]]
 
 
@@ -90,7 +93,11 @@ class Exit:
             if self._has_news or REAPER.is_waited_for:
                 self._flushing = [self._begin(flush) for flush in self._flushes()]
             for flushed in self._flushing:
-                flushed.wait(max(0.0, self._left_s - (monotonic() - began)))
+                flushed.wait(max(0.0, self._left_s - _TELLING_S - (monotonic() - began)))
+            if self._flushing and UNDELIVERED.problem is not None:
+                # Not here: logging takes locks.
+                telling = self._begin(lambda _left_s: UNDELIVERED.tell())
+                telling.wait(max(0.0, self._left_s - (monotonic() - began)))
         finally:
             self._left_s = max(0.0, self._left_s - (monotonic() - began))
 
@@ -116,7 +123,7 @@ class Exit:
         def job() -> None:
             try:
                 self._settle()
-                flush(self._left_s)
+                flush(max(0.0, self._left_s - 2 * _TELLING_S))  # who flushes the ledger tells what is left
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("exporting at exit", exc)
             finally:

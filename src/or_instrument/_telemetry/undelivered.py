@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 _log = logging.getLogger("or_instrument")
 _EVERY_S: Final = 60.0
 _REASON_LIMIT: Final = 300
+_NO_ANSWER: Final = "no answer yet"
 REFUSED: Final = "connection refused"
 """What a problem ends with where nobody listens."""
 _hear: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("or_instrument_hear", default=None)
@@ -40,9 +42,17 @@ class Undelivered:
     """How the exports of this process have fared."""
 
     def __init__(self) -> None:
-        self.problem: str | None = None
-        """Why the last export of ours failed, or has not succeeded yet; `None` where it did."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: this is another process than the one that it was forked from."""
+        self._problems: dict[int, str] = {}
         self._told_at: float | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last export of one of ours failed, or has not succeeded yet; `None` where all did."""
+        return next(iter(self._problems.copy().values()), None)
 
     def watched(self, exporter: E, failure: enum.Enum) -> E:
         """Return the exporter, with its failures told here; `failure` is what it returns where it raises."""
@@ -56,8 +66,10 @@ class Undelivered:
 
             def hear(reason: str) -> None:
                 said.append(reason)
-                self.problem = f"{where}: {plain(said[0])}"
+                self._problems[id(exporter)] = f"{where}: {plain(said[0])}"
 
+            # The process may end before there is one.
+            self._problems.setdefault(id(exporter), f"{where}: {_NO_ANSWER}")
             token = _hear.set(hear)
             try:
                 result = export(*args, **kwargs)
@@ -67,9 +79,10 @@ class Undelivered:
             finally:
                 _hear.reset(token)
             if result != failure:
-                self.problem = None
+                self._problems.pop(id(exporter), None)
             else:
-                self.problem = self.problem or f"{where}: no reason was given"
+                if not said:
+                    hear("no reason was given")
                 self.tell()
             return result
 
@@ -78,14 +91,14 @@ class Undelivered:
 
     def tell(self) -> None:
         """Say what the problem is, where there is one and it has not been said for a minute."""
-        now = monotonic()
-        if self.problem is None or (self._told_at is not None and now - self._told_at < _EVERY_S):
+        now, problem = monotonic(), self.problem
+        if problem is None or (self._told_at is not None and now - self._told_at < _EVERY_S):
             return
         self._told_at = now
         _log.warning(
             "the exporter delivers nothing to %s. Calls go on; spans that cannot be delivered are lost, metrics are "
             "sent again. This is said once a minute at most; or-instrument doctor tells more.",
-            self.problem,
+            problem,
         )
 
 
@@ -99,3 +112,6 @@ def _endpoint(exporter: object) -> str:
 
 
 UNDELIVERED: Final = Undelivered()
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(after_in_child=UNDELIVERED.forget)
