@@ -533,7 +533,7 @@ def test_a_file_that_is_moved_before_the_end_takes_its_rows_along(path: Path, le
     ledger(call(1))
     assert ledger.flush()
     path.rename(path.with_name("moved.db"))
-    ledger.close()
+    ledger.close(5.0)
     assert len(rows(path.with_name("moved.db"))) == 1
 
 
@@ -674,6 +674,30 @@ def test_a_broken_ledger_that_was_left_holds_no_other_up(
     assert waits == [0, 0]
     assert "3 calls that waited for the ledger" in caplog.records[-1].getMessage()
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("is_locked", [False, True], ids=["broken", "locked"])
+def test_what_cannot_be_written_at_the_end_is_told(
+    is_locked: bool, path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many calls, and of which ledger; a call that comes later may still be written."""
+    monkeypatch.setattr(open_ledgers, "_ledgers", {})
+    monkeypatch.setattr(_ledger, "_GATHER_S", 60.0)
+    at = path if is_locked else path.parent / "no" / "costs.db"
+    write(path, [entry_of(call(9), 1)])
+    ledger = open_ledgers.ledger_at(str(at))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(3):
+            ledger(call(number))
+        open_ledgers.close_ledgers(0.1)
+    last = caplog.records[-1].getMessage()
+    assert last == f"3 calls that wait for the ledger {at} are lost if the process ends now."
+    caplog.clear()
+    at.parent.mkdir(exist_ok=True)
+    open_ledgers.close_ledgers()
+    assert not caplog.records
+    assert len(rows(at)) == 3 + is_locked
 
 
 def test_a_locked_ledger_that_was_left_is_written_once_it_is_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

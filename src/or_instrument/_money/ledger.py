@@ -72,11 +72,8 @@ class Ledger:
         return True
 
     def finish(self, timeout_s: float) -> bool:
-        """Flush a ledger that is no longer in use. What then waits for one that cannot be written is told as lost.
-
-        Waits where the file is merely locked, not where it cannot be written.
-        """
-        if self.flush(0) or (not self._is_broken() and self.flush(timeout_s)):
+        """Flush a ledger that is no longer in use. What then waits for one that cannot be written is told as lost."""
+        if self._tried(timeout_s):
             return True
         books = self._books.made
         if books is not None and books.writing.acquire(blocking=False):
@@ -85,21 +82,29 @@ class Ledger:
             finally:
                 books.writing.release()
             if dropped:
-                _log.warning("%d calls that waited for the ledger %s, no longer in use, are lost.", dropped, self._path)
+                _log.warning("%d calls that waited for the ledger %s are lost.", dropped, self._path)
         return False
 
-    def close(self) -> None:
-        """Leave all rows in the one file, where no other process has it open. What comes later opens it again."""
+    def close(self, timeout_s: float) -> None:
+        """Flush at the end, tell what could not be written, and leave all rows in the one file.
+
+        That is where no other process has it open. What comes later opens it again.
+        """
+        self._tried(timeout_s)
         books = self._books.made
         if books is not None and books.writing.acquire(timeout=_STATEMENT_S):
             try:
+                left = books.left + len(books.lost)
                 books.close()
             finally:
                 books.writing.release()
+            if left:
+                _log.warning("%d calls that wait for the ledger %s are lost if the process ends now.", left, self._path)
 
-    def _is_broken(self) -> bool:
+    def _tried(self, timeout_s: float) -> bool:
+        """Flush, and wait where the file is merely locked, not where it cannot be written."""
         books = self._books.made
-        return books is not None and books.is_broken
+        return self.flush(0) or (books is not None and not books.is_broken and self.flush(timeout_s))
 
     def _left(self, books: Books, deadline: float) -> int | None:
         # Asked while no batch is being made: what has left the queue is in the file then, or still counted.

@@ -49,10 +49,10 @@ def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
 
 
 def close_ledgers(timeout_s: float = _FLUSH_S) -> None:
-    """Flush all ledgers, and leave each as one file that can be moved and copied."""
-    flush_ledgers(timeout_s)
+    """Write all ledgers, or tell what is lost, and leave each as one file that can be moved and copied."""
+    deadline = time.monotonic() + timeout_s
     for ledger in list(_ledgers.values()):
-        ledger.close()
+        ledger.close(max(0.0, deadline - time.monotonic()))
 
 
 def _hold_all() -> None:
