@@ -156,6 +156,18 @@ def test_every_choice_is_read_where_several_were_asked_for() -> None:
     assert reply.finish_reasons == tuple(f"r{index}" for index in range(20))
 
 
+@pytest.mark.parametrize(
+    "way",
+    [lambda body: read(pieces(body, [70_000]), several=True), lambda body: whole(body, several=True)],
+    ids=["read", "in memory"],
+)
+def test_every_choice_of_a_large_body_is_read_where_several_were_asked_for(way: Any) -> None:
+    """They stand all over it."""
+    choices = [{"index": index, "finish_reason": f"r{index}", "text": "x" * 40_000} for index in range(4)]
+    reply, _ = way(json.dumps({**WHO, "choices": choices, "usage": USAGE}).encode())
+    assert reply.finish_reasons == ("r0", "r1", "r2", "r3")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\n   \n", b": OPENROUTER PROCESSING\n\n"])
 def test_what_a_body_is_shows_its_first_byte(stream: bool, prefix: bytes) -> None:

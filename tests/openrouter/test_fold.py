@@ -84,6 +84,25 @@ def test_a_response_field_that_is_no_body_hides_nothing(held: object) -> None:
     assert fold([{**HEAD, "response": held, "usage": USAGE}]).usage == PARSED
 
 
+@pytest.mark.parametrize(
+    ("later", "is_byok"), [({"cost": 0}, True), ({"cost": 0.5}, False), ({"prompt_tokens": 0}, True)]
+)
+def test_a_false_beside_zeros_replaces_no_true(later: dict[str, Any], is_byok: bool) -> None:
+    """A gateway fills in every field of a usage object of its own; one that tells a cost says who is billed."""
+    byok = {"cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
+    usage = fold([chunk(usage=byok), chunk(usage={**later, "is_byok": False})]).usage
+    assert usage is not None
+    assert usage.is_byok is is_byok
+    assert usage.upstream_cost == 0.5
+
+
+def test_a_false_beside_zeros_is_told_where_nothing_else_was() -> None:
+    """Such as of a free model."""
+    usage = fold([chunk(usage={"prompt_tokens": 5}), chunk(usage={"cost": 0, "is_byok": False})]).usage
+    assert usage is not None
+    assert usage.is_byok is False
+
+
 def test_the_last_usage_wins() -> None:
     """It is the bill; what came before was a running total."""
     assert fold([chunk(usage={"cost": 0.1}), chunk(usage=USAGE)]).usage == PARSED

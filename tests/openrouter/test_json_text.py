@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from or_instrument._openrouter.fold import fold
 from or_instrument._openrouter.json_text import LIMIT, Excerpt, parse_body, parse_ends, parse_json, usage_in
 
 USAGE: Any = {"prompt_tokens": 3, "cost": 0.25, "cost_details": {"upstream_inference_cost": None}}
@@ -90,6 +91,66 @@ def test_an_excerpt_says_what_the_whole_says(cuts: list[int], order: str) -> Non
     assert not excerpt.is_whole
 
 
+TOKEN = {"token": " a", "logprob": -0.25, "bytes": [32, 97], "top_logprobs": []}
+SCHEMA = {"type": "object", "properties": {"usage": {"type": "object", "cost": {"type": "number"}}, "s": ["a", "b"]}}
+LARGE: dict[str, Any] = {
+    "text": 'He said: "}],\\", \n' * 7_000,
+    "numbers": [0.5, -1e-9] * 20_000,
+    "logprobs": {"content": [TOKEN] * 1_500, "refusal": None},
+    "tools": [{"type": "function", "name": f"t{number}", "parameters": SCHEMA} for number in range(800)],
+    "texts": ['", "usage": {"cost": 9}, "'] * 4_000,
+}
+CHAT: dict[str, Any] = {"id": "gen-1", "model": "m", "provider": "Acme", "service_tier": "flex", "object": "x"}
+RESPONSE: dict[str, Any] = {
+    "id": "gen-1",
+    "model": "m",
+    "status": "incomplete",
+    "metadata": {},
+    "service_tier": "flex",
+    "error": None,
+    "incomplete_details": {"reason": "max_output_tokens"},
+    "tools": [],
+    "instructions": None,
+    "temperature": 0.5,
+}
+
+
+def shuffled(draw: st.DrawFn, body: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with its fields in any order."""
+    return {name: body[name] for name in draw(st.permutations(list(body)))}
+
+
+@st.composite
+def large_replies(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a chat completion, a response or its last event, fields in any order, with the name of one large value."""
+    value = draw(st.sampled_from([f"<{name}>" for name in LARGE]))
+    if draw(st.booleans()):
+        choice = {"index": 0, "finish_reason": "length", "native_finish_reason": "max_tokens", "logprobs": None}
+        message = {
+            "role": "assistant",
+            "content": None,
+            "refusal": None,
+            draw(st.sampled_from(["content", "z"])): value,
+        }
+        return shuffled(draw, {**CHAT, "usage": USAGE, "choices": [shuffled(draw, {**choice, "message": message})]})
+    large_field = draw(st.sampled_from(["instructions", "tools", "output"]))
+    response = shuffled(draw, {**RESPONSE, "usage": USAGE, large_field: value})
+    if draw(st.booleans()):
+        return response
+    return shuffled(draw, {"type": "response.incomplete", "sequence_number": 7, "response": response})
+
+
+@settings(deadline=None)
+@given(large_replies(), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_the_ends_say_what_the_whole_says(reply: dict[str, Any], separators: tuple[str, str]) -> None:
+    """Whatever the one large value is, wherever it stands, and whatever it looks like inside."""
+    text = json.dumps(reply, separators=separators)
+    for name, value in LARGE.items():
+        text = text.replace(f'"<{name}>"', json.dumps(value, separators=separators))
+    assert len(text) > LIMIT
+    assert fold(parse_body(text.encode())) == fold([reply])
+
+
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_any_ends_are_read_without_an_exception(head: bytes, tail: bytes) -> None:
     """Whatever the bytes are."""
@@ -101,11 +162,13 @@ def test_any_ends_are_read_without_an_exception(head: bytes, tail: bytes) -> Non
     [
         (b'{"usage": {"cost": 1}, "x": {"usage": null}}', b'"usage": {"cost": 1}'),
         (b'{"usage": null}', b""),
+        (b'{"usage": {"cost": 1}, "tools": [{"usage": {"type": "object"}}]}', b'"usage": {"cost": 1}'),
+        (b'{"usage": {"cost": 1', b""),
         (b"{}", b""),
     ],
 )
-def test_a_usage_that_is_null_is_passed_over(text: bytes, found: bytes) -> None:
-    """The last one that has a value counts."""
+def test_a_usage_that_tells_nothing_is_passed_over(text: bytes, found: bytes) -> None:
+    """The last one that tells of a bill counts: a null, or a parameter of that name, does not."""
     assert usage_in(text).startswith(found)
     assert bool(usage_in(text)) == bool(found)
 

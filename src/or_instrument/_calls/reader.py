@@ -20,6 +20,8 @@ from or_instrument._records import Failure, Reply
 
 _BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
 _BEGINS: Final = re.compile(b"[^" + _BLANKS + b"]")
+_SEVERAL: Final = 16 * LIMIT
+"""How much is read whole where several choices were asked for: of a larger one each reason stands anywhere."""
 _EVENT_STARTS: Final = b":deir"
 """A comment, or one of the fields data, event, id, retry."""
 
@@ -34,7 +36,7 @@ class Reader:
         self._fold = Fold()
         self._several = several
         self._see = see
-        self._limit = LIMIT if see is None else None
+        self._limit = None if see is not None else _SEVERAL if several else LIMIT
         self.headers: Headers = NO_HEADERS
         self.refusal: Failure | None = None
         """What the status of a refused request tells."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from or_instrument._openrouter.events import FINISHED, TELLING
+from or_instrument._openrouter.usage import parse_usage
 
 try:  # comes with the OpenAI SDK, and takes half of the time
     from jiter import from_json
@@ -27,15 +28,15 @@ LIMIT: Final = 64 * 1024
 _HEAD: Final = 8 * 1024
 _TAIL: Final = 24 * 1024
 _USAGE: Final = b'"usage"'
-_NEXT_KEY: Final = re.compile(r',\s*(?=")')
-_USAGE_KEY: Final = re.compile(r'"usage"\s*:\s*\{')
-_METADATA: Final = "openrouter_metadata"
-_METADATA_KEY: Final = re.compile(rf'"{_METADATA}"\s*:\s*(?=\{{)')
+_TRIES: Final = 1_000
+_STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}[\]]|,(?=\s*")', re.DOTALL)
+"""A text, whole or to the end; a bracket; a comma before a key, or a text."""
+_STRUCTURAL: Final = re.compile(r'["{}[\],]')
+_CLOSING: Final = {"{": "}", "[": "]"}
+_RESPONSE: Final = '"response"'
 _IS_ERROR: Final = re.compile(rb'\s*\{\s*"error"\s*:\s*\{')
 _CODE: Final = re.compile(rb'"code"\s*:\s*"?([A-Za-z0-9_.:-]{1,64})')
 _ERROR_TYPE: Final = re.compile(rb'"error_type"\s*:\s*"([A-Za-z0-9_.:-]{1,64})"')
-_AFTER_LARGE: Final = re.compile(r'[\]}"]\s*,\s*(?=")')
-_TRIES: Final = 25
 _decoder: Final = json.JSONDecoder()
 
 
@@ -95,88 +96,89 @@ def parse_body(text: bytes, limit: int | None = LIMIT, start: int = 0) -> list[o
 
 
 def usage_in(text: bytes | bytearray) -> bytes:
-    """Return what stands at the last `"usage"` of a text that is no null; empty where there is none."""
-    start = text.rfind(_USAGE)
-    while start >= 0:
-        snippet = bytes(text[start : start + _HEAD])
-        if TELLING.match(snippet):
-            return snippet
+    """Return what stands at the last `"usage"` of a text that tells of one; empty where there is none.
+
+    A field of another kind may have that name too, such as a parameter of a tool that a reply repeats.
+    """
+    start = len(text)
+    for _ in range(_TRIES):
         start = text.rfind(_USAGE, 0, start)
+        if start < 0:
+            break
+        snippet = bytes(text[start : start + _HEAD])
+        if TELLING.match(snippet) and parse_usage(_object(_value_at(snippet))) is not None:
+            return snippet
     return b""
 
 
 def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
     """Return the fields at the top of an object of which only the head, the tail and what is at `usage` are known."""
     finish = {name.decode(): reason.decode(errors="replace") for name, reason in FINISHED.findall(head + tail)}
-    ends_ = (_head_fields(head.decode(errors="replace")), _tail_fields(tail.decode(errors="replace")))
-    said = [fields for fields in ends_ if fields]
-    if not any("usage" in _inside(fields) for fields in said):
-        said += _usage_fields(usage.decode(errors="replace"))
-    if not any(_METADATA in fields or _METADATA in _inside(fields) for fields in said):
-        said += _metadata_fields(tail.decode(errors="replace"))
-    if _IS_ERROR.match(head) and not any("metadata" in _object(fields.get("error")) for fields in said):
+    fields, is_event = _head_fields(head.decode(errors="replace"))
+    later = _tail_fields(tail.decode(errors="replace"), level=1 + is_event)
+    fields |= {"response": {**_object(fields.get("response")), **later}} if is_event else later
+    # What the head has of a usage object may be cut off.
+    said = [{"choices": [finish]}] * bool(finish) + [{"usage": _value_at(usage)}] * bool(usage) + [fields]
+    if _IS_ERROR.match(head) and "metadata" not in _object(fields.get("error")):
         said.append({"error": _error(head + tail)})
-    return [*([{"choices": [finish]}] if finish else []), *said]
+    return [*said]
 
 
-def _head_fields(head: str) -> dict[str, Any]:
-    # What stands before a comma is whole, once the objects around it are closed, at most three of them.
-    for found in list(_NEXT_KEY.finditer(head))[:-_TRIES:-1]:
-        for close in ("}", "}}", "}}}"):
-            with suppress(ValueError, RecursionError):
-                return _object(json.loads(head[: found.start()] + close))
+def _head_fields(head: str) -> tuple[dict[str, Any], bool]:
+    """Return the fields that begin a body, and whether it is an event, which has the response inside of it."""
+    # What stands before a comma is whole, once all that is open there is closed.
+    open_, whole, is_event = "", "", False
+    for found in _STRUCTURE.finditer(head):
+        mark = found[0]
+        if mark in _CLOSING:
+            open_ = _CLOSING[mark] + open_
+        elif mark in _CLOSING.values():
+            open_ = open_[1:]
+        elif mark == ",":
+            whole = head[: found.start()] + open_
+        elif mark == _RESPONSE and len(open_) == 1:
+            is_event = is_event or head[found.end() :].lstrip().startswith(":")
+    with suppress(ValueError, RecursionError):
+        return _object(json.loads(whole)), is_event
+    return {}, is_event
+
+
+def _tail_fields(tail: str, level: int) -> dict[str, Any]:
+    # The first quote begins a text, or ends one in which the tail begins; an escaped one does so too.
+    begins = _STRUCTURAL.search(tail)
+    if begins is None:
+        return {}
+    return _fields_from(tail, begins.start(), level) or _fields_from(tail, tail.find('"') + 1, level)
+
+
+def _fields_from(tail: str, begin: int, level: int) -> dict[str, Any]:
+    """Return the last fields of the object so many levels deep: those after the first of its values that ends here."""
+    inside, start = 0, None
+    for found in reversed(list(_STRUCTURE.finditer(tail, begin))):
+        mark = found[0]
+        if mark == ",":
+            start = found.end() if inside == level else start
+        elif mark in _CLOSING:
+            if inside == level and start is not None:
+                break
+            inside -= 1
+        elif mark in _CLOSING.values():
+            inside += 1
+    with suppress(ValueError, RecursionError):
+        return {} if start is None else _object(_decoder.raw_decode("{" + tail[start:].lstrip())[0])
     return {}
 
 
-def _tail_fields(tail: str) -> dict[str, Any]:
-    # What follows the last large value up to the end of the object is an object itself, once it is opened.
-    usages = [found.start() for found in _USAGE_KEY.finditer(tail)]
-    before = [found.end() for found in _AFTER_LARGE.finditer(tail, 0, usages[0] if usages else len(tail))]
-    fields: dict[str, Any] = {}
-    for start in before[:-_TRIES:-1]:
-        more = _opened(tail, start)
-        if fields and not more:
-            break
-        fields = more or fields
-    return fields or next(filter(None, (_opened(tail, start) for start in usages)), fields)
-
-
-def _opened(tail: str, start: int) -> dict[str, Any]:
+def _value_at(key: bytes) -> object:
     with suppress(ValueError, RecursionError):
-        fields, end = _decoder.raw_decode("{" + tail[start:])
-        if _is_end(tail[start + end - 1 :]):
-            return _object(fields)
-    return {}
-
-
-def _is_end(rest: str) -> bool:
-    # Of an event the body is closed before the event itself is, which may have a field more.
-    rest = rest.strip()
-    return not rest.strip("}") or bool(rest.startswith(",") and parse_json(b'{"":0' + rest.encode()))
-
-
-def _usage_fields(snippet: str) -> list[dict[str, Any]]:
-    with suppress(ValueError, RecursionError):
-        return [{"usage": _decoder.raw_decode(snippet.partition(":")[2].lstrip())[0]}]
-    return []
-
-
-def _metadata_fields(tail: str) -> list[dict[str, Any]]:
-    # Where usage follows it, what is read of the tail may begin only there.
-    for found in _METADATA_KEY.finditer(tail):
-        with suppress(ValueError, RecursionError):
-            return [{_METADATA: _decoder.raw_decode(tail, found.end())[0]}]
-    return []
+        return _decoder.raw_decode(key.decode(errors="replace").partition(":")[2].lstrip())[0]
+    return None
 
 
 def _error(ends: bytes) -> dict[str, object]:
     code, kind = _CODE.search(ends), _ERROR_TYPE.search(ends)
     metadata = {} if kind is None else {"error_type": kind[1].decode(errors="replace")}
     return {"code": "error" if code is None else code[1].decode(errors="replace"), "metadata": metadata}
-
-
-def _inside(fields: dict[str, Any]) -> dict[str, Any]:
-    return _object(fields.get("response")) or fields
 
 
 def _object(value: object) -> dict[str, Any]:

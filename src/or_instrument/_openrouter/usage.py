@@ -161,10 +161,12 @@ def merge(former: Usage, later: Usage | None) -> Usage:
     """Return what two usage objects of one stream tell together, field by field.
 
     What the later one leaves out erases nothing, and its 0 replaces no number: services send the tokens first and the
-    cost next, or close with an empty object.
+    cost next, or close with an empty object. Where that is one of zeros alone, its `is_byok: false` is none either.
     """
     if later is None:
         return former
+    if later.is_byok is False and former.is_byok is not None and not (later.cost or later.upstream_cost):
+        later = later._replace(is_byok=None)
     told = [_later(*pair) for pair in zip(former[: len(_READERS)], later[: len(_READERS)], strict=True)]
     return former._replace(**dict(zip(Usage._fields, told, strict=False)), details={**former.details, **later.details})
 
