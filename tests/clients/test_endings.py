@@ -22,6 +22,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
+from or_instrument._calls.reaper import REAPER
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
 http = importlib.import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
@@ -165,6 +166,22 @@ def test_the_users_way_to_end_a_stream(
     assert call.spend == (0.5 if outcome == "complete" else None)
     assert telemetry.total("openrouter.usage.missing", openrouter__missing__reason=outcome) == (outcome != "complete")
     assert telemetry.total("gen_ai.usage.cost") == (0.5 if outcome == "complete" else 0)
+
+
+@pytest.mark.parametrize("how", ["iter_bytes", "iter_text", "iter_lines"])
+def test_a_raw_reader_that_is_broken_off_inside_its_with(
+    how: str, fake: FakeOpenRouter, client: openai.OpenAI, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is dropped, which some libraries close the response for; then the user closes it."""
+    put_off: list[Any] = []
+    monkeypatch.setattr(REAPER, "defer", put_off.append)  # the thread may be quicker than the end of a `with`
+    fake.default = ANSWER
+    with client.chat.completions.with_streaming_response.create(stream=True, **CHAT) as response:
+        for _ in getattr(response, how)():
+            break
+    for call in put_off:
+        call.settle()
+    assert [call.outcome for call in telemetry.calls] == ["closed"]
 
 
 def test_an_abandoned_stream_ends_with_its_last_read(

@@ -96,13 +96,20 @@ class ResponseHooks:
 
     def close(self) -> None:
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
+        is_dropped = _is_dropped(reader)
         try:
             self._original("close")()
         finally:
+            if is_dropped:
+                # Not before: what drops it is often a `break`, and the end of a `with` comes next.
+                self._flight.put_off("abandoned")
             self._closed(reader)
 
     async def aclose(self) -> None:
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - likewise
+        if _is_dropped(reader):
+            # Said before the close, which may wait: the event loop need not come back to it.
+            self._flight.put_off("abandoned")
         try:
             await self._original("aclose")()
         finally:
@@ -212,19 +219,22 @@ class ResponseHooks:
             return None
         # A close from elsewhere makes the read fail that waits for the next bytes, or is about to: by the user's wish.
         self._flight.closing = self._flight.closing or reader is None
-        if reader is not None and isinstance(passing(reader), GeneratorExit):
-            # Said before the close, which may wait: the event loop need not come back to it.
-            self._flight.put_off("abandoned")
         return reader
 
     def _closed(self, reader: FrameType | None) -> None:
         # One that is at its bytes sees the end itself; asked when the close is over, since by then it may have stopped.
-        if self._flight.is_put_off or (self._reader is not None and is_running(self._reader())):
+        if self._reader is not None and is_running(self._reader()):
+            return
+        if self._flight.is_put_off and reader is not None:
             return
         try:
             end_closed(self._flight, reader)
         except Exception as exc:  # noqa: BLE001 - the shield
             report("ending a call at its close", exc)
+
+
+def _is_dropped(reader: FrameType | None) -> bool:
+    return reader is not None and isinstance(passing(reader), GeneratorExit)
 
 
 def _unbound(method: Any, owner: object) -> Any:
