@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ._exchange import Received
+from ._reply import breakdown
 
 if TYPE_CHECKING:
     import threading
@@ -106,12 +107,17 @@ class Connection(asyncio.StreamReaderProtocol):
         return b"".join(chunks)
 
     async def _write(self, reply: Reply) -> None:
-        await self._wait(reply.delay_s, reply.gate)
+        try:
+            await self._wait(reply.delay_s, reply.gate)
+            head, framed = _encoded(reply)
+        except Exception as error:  # noqa: BLE001 - nothing has been sent yet, so it can be told
+            reply = breakdown(error)
+            head, framed = _encoded(reply)
         if reply.steps:
-            await self._send(_head(reply))
-        for step in reply.steps:
+            await self._send(head)
+        for step, data in zip(reply.steps, framed, strict=True):
             await self._wait(step.pause_s, step.gate)
-            await self._send(_framed(step.data) if reply.streamed else step.data)
+            await self._send(data)
         if reply.streamed and not reply.aborted:
             await self._send(b"0\r\n\r\n")
 
@@ -126,11 +132,18 @@ class Connection(asyncio.StreamReaderProtocol):
         await self._writer.drain()
 
 
+def _encoded(reply: Reply) -> tuple[bytes, list[bytes]]:
+    """Return the head of a reply and what each of its steps sends. Raises where it cannot be sent."""
+    if not reply.steps:
+        return b"", []
+    return _head(reply), [_framed(step.data) if reply.streamed else b"%b" % step.data for step in reply.steps]
+
+
 def _head(reply: Reply) -> bytes:
     size = len(reply.steps[0].data)
     framing = "Transfer-Encoding: chunked" if reply.streamed else f"Content-Length: {size}"
     reason = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else "Unassigned"
-    lines = [f"HTTP/1.1 {reply.status} {reason}", framing, *(f"{k}: {v}" for k, v in reply.headers.items())]
+    lines = [f"HTTP/1.1 {reply.status:d} {reason}", framing, *(f"{k}: {v}" for k, v in reply.headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

@@ -33,12 +33,22 @@ class FakeOpenRouter(Service):
         key_budgets: More of GET /key's ``budgets``, each at least ``{"limit_usd": 5}``; what else it has is made.
         job_polls: How many times a batch or video that is submitted from now on is found unfinished. It is charged
             when it is first found done.
-        now: The clock of the account, Unix seconds. GET /activity tells of completed UTC days, so move it.
+        now: The clock of the account, a function that returns Unix seconds. GET /activity tells of completed UTC
+            days, so move it: ``fake.now = lambda: 1_795_000_000``.
+
+    What is wrong with what it is given is told where it is given; what fails only while it answers is an HTTP 500
+    whose message says so.
 
     """
 
     def __init__(self, *, port: int = 0, prices: Prices | None = None) -> None:
-        """Take a port (0: any free one) and USD per prompt and completion token by model."""
+        """Take a port (0: any free one) and USD per prompt and completion token by model.
+
+        Raises:
+            TypeError: `prices` is no mapping.
+            ValueError: `prices` has something else than pairs of amounts.
+
+        """
         super().__init__(prices)
         self._port = port
         self._server: Server | None = None

@@ -76,14 +76,19 @@ def price_of(prices: Prices, asked: str, answered: str) -> Price:
 
 
 def amount(value: object) -> Decimal:
-    """Return `value` as exact USD; what is no amount (a bool, NaN, a negative) is 0: it charges nobody."""
+    """Return `value` as exact USD; what is no amount is 0: it charges nobody."""
+    return exact(value) or _ZERO
+
+
+def exact(value: object) -> Decimal | None:
+    """Return `value` as exact USD, `None` where it is no amount (a bool, NaN, a negative)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return _ZERO
+        return None
     try:
         parsed = Decimal(str(value))
     except InvalidOperation:
-        return _ZERO
-    return parsed if parsed.is_finite() and parsed >= 0 else _ZERO
+        return None
+    return parsed if parsed.is_finite() and parsed >= 0 else None
 
 
 def _as_sent(value: Decimal) -> Decimal:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from . import errors
 from ._answer import UNSET
-from ._bodies import json_body
+from ._bodies import bare_error, json_body
 from ._streams import Step, stream_steps
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
+    from ._answer import Answer
     from ._exchange import Exchange
 
 
@@ -60,6 +62,18 @@ def make_reply(exchange: Exchange) -> Reply:
 def json_reply(status: int, payload: object) -> Reply:
     """Return a reply with a JSON body and nothing special about it."""
     return Reply(status, {"Content-Type": "application/json"}, (Step(json.dumps(payload).encode()),))
+
+
+def refusal(answer: Answer) -> Reply:
+    """Return a reply that is an error and nothing else."""
+    return json_reply(answer.status, bare_error(answer))
+
+
+def breakdown(error: Exception) -> Reply:
+    """Return a reply that tells what the fake itself has failed with; the SDK is asked not to try again."""
+    why = f"The fake OpenRouter failed while it answered: {type(error).__name__}: {error}"
+    told = errors.error(500, why, user_id=None)
+    return replace(refusal(told), headers={"Content-Type": "application/json", "X-Should-Retry": "false"})
 
 
 def _body(exchange: Exchange) -> tuple[str, bytes]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 from . import errors
 from ._account import generation_data, key_data, models_body
 from ._answer import Answer, JsonObject
-from ._bodies import bare_error
 from ._books import Charge, KeyBook, activity_rows, key_of, utc_day
 from ._exchange import ENDPOINTS, JOBS, Exchange, Kind, Received, asked_model, make_exchange
+from ._given import checked_answers, checked_clock, checked_prices
 from ._jobs import Job, job_list, job_object
 from ._money import Prices, number
-from ._reply import Reply, json_reply, make_reply
+from ._reply import Reply, breakdown, json_reply, make_reply, refusal
 from ._routing import with_metadata
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ class Service:
     key_budgets: Sequence[JsonObject]
     total_credits_usd: float
     job_polls: int
-    now: Callable[[], float]
 
     def __init__(self, prices: Prices | None = None) -> None:
-        """Take the price of each model."""
-        self.prices: Prices = prices or {}
+        """Take the price of each model. Raises `TypeError` or `ValueError` where they are no prices."""
+        self.prices = checked_prices(prices)
         self._changed = threading.Condition()
         self.reset()
 
@@ -62,6 +61,15 @@ class Service:
             self._charges: list[Charge] = []
             self._jobs: dict[str, Job] = {}
             self._changed.notify_all()
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock of the account: a function that returns Unix seconds."""
+        return self._now
+
+    @now.setter
+    def now(self, now: Callable[[], float]) -> None:
+        self._now = checked_clock(now)
 
     @property
     def spend_usd(self) -> Decimal:
@@ -80,9 +88,15 @@ class Service:
             return self._book(key).charged() + self._book(key).byok()
 
     def script(self, *answers: Answer) -> None:
-        """Give these answers, in order, to the next POSTs; those after them get `default`."""
+        """Give these answers, in order, to the next POSTs; those after them get `default`.
+
+        Raises:
+            TypeError: One is no `Answer`, such as a list of them.
+
+        """
+        checked = checked_answers(answers)
         with self._changed:
-            self._scripted.extend(answers)
+            self._scripted.extend(checked)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Block until `condition()` holds; it is asked again at each request and each end of a stream.
@@ -98,11 +112,13 @@ class Service:
                 )
 
     def reply(self, request: Received) -> Reply:
-        """Record `request` and return what it gets."""
+        """Record `request` and return what it gets: where answering fails, an HTTP 500 that says why."""
         with self._changed:
             self.requests.append(request)
             try:
                 return self._route(request)
+            except Exception as error:  # noqa: BLE001 - whoever tests would only see that the connection broke
+                return breakdown(error)
             finally:
                 self._changed.notify_all()
 
@@ -116,22 +132,22 @@ class Service:
     def _route(self, request: Received) -> Reply:
         path, found = _ROOT.subn("", request.path)
         if not found or request.method not in ("GET", "POST"):
-            return _refusal(errors.not_found())
+            return refusal(errors.not_found())
         if request.method == "POST":
-            return self._post(ENDPOINTS[path], request) if path in ENDPOINTS else _refusal(errors.not_found())
+            return self._post(ENDPOINTS[path], request) if path in ENDPOINTS else refusal(errors.not_found())
         if path.partition("/")[0] in JOBS:
             return self._job(*path.split("/"))
         if path == "generation":
             return self._generation(request.query.get("id", ""))
         if path in ("credits", "activity") and not self.management_key:
-            return _refusal(errors.management_only())
+            return refusal(errors.management_only())
         account = {"key": self._key, "credits": self._credits, "models": self._models, "activity": self._activity}
-        return json_reply(200, account[path](request)) if path in account else _refusal(errors.not_found())
+        return json_reply(200, account[path](request)) if path in account else refusal(errors.not_found())
 
     def _post(self, kind: Kind, request: Received) -> Reply:
         fields = request.fields
         if fields is None:
-            return _refusal(errors.invalid_request("The body is neither a JSON object nor a form"))
+            return refusal(errors.invalid_request("The body is neither a JSON object nor a form"))
         answer = self._scripted.popleft() if self._scripted else self.default
         answer = with_metadata(kind, asked_model(fields), request.headers, answer)
         exchange = make_exchange(kind, fields, answer, self.prices, int(self.now()))
@@ -158,7 +174,7 @@ class Service:
             return json_reply(200, job_list([job for job in self._jobs.values() if job.exchange.kind == kind]))
         job = self._jobs.get(asked)
         if job is None or rest or job.exchange.kind != kind:
-            return _refusal(errors.not_found())
+            return refusal(errors.not_found())
         done = job.poll()
         if done and not job.charged:
             job.charged = True
@@ -169,7 +185,7 @@ class Service:
         late, self.lookup_404s = self.lookup_404s > 0, max(self.lookup_404s - 1, 0)
         found = self.generations.get(generation_id)
         if late or found is None:
-            return _refusal(errors.not_found(f"Generation {generation_id} not found"))
+            return refusal(errors.not_found(f"Generation {generation_id} not found"))
         return json_reply(200, {"data": found})
 
     def _today(self) -> date:
@@ -189,7 +205,3 @@ class Service:
 
     def _models(self, _: Received) -> dict[str, object]:
         return models_body(self.prices)
-
-
-def _refusal(answer: Answer) -> Reply:
-    return json_reply(answer.status, bare_error(answer))
