@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from or_instrument._calls.own_names import is_ours
 from or_instrument._clients.registry import CLIENTS
 from or_instrument._telemetry.backends import BACKENDS, NO_SPEND, READ_OTHERWISE
-from or_instrument._telemetry.names import LABELS_OF_OURS, is_ours, is_taken
+from or_instrument._telemetry.names import LABELS_OF_OURS, is_taken
 
 ENABLED: Final = "OR_INSTRUMENT_ENABLED"
 _TRUE: Final = frozenset(("true", "1", "yes", "on"))

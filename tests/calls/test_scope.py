@@ -242,6 +242,42 @@ def test_any_other_value_is_left_out_with_one_warning(
     assert record.getMessage().startswith(f"the attribute tenant is left out: a value of type {kind} cannot be one.")
 
 
+OURS: dict[str, Any] = {
+    "gen_ai.usage.cost": 5,
+    "openrouter.usage.spend": 7,
+    "openrouter.team": "x",
+    "error.type": "x",
+    "gen_ai.request.model": "ZZ",
+    "server.address": "x",
+    "gen_ai.output.messages": "x",
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_has_a_name_of_ours_is_left_out_with_one_warning(
+    name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the attribute and says what to do; nothing is raised, and the other attributes stay."""
+    monkeypatch.setattr(shield, "_reported", set())
+    for _ in range(3):
+        with attributes(**{name: OURS[name], "feature": "search"}):
+            assert current() == {"feature": "search"}
+    (record,) = caplog.records
+    why = f"is left out: only what was recorded has this name. Give yours another, such as app.{name}."
+    assert (record.name, record.getMessage()) == ("or_instrument", f"the attribute {name} {why}")
+
+
+YOURS = ("gen_ai.conversation.id", "gen_ai.agent.name", "user.id", "session.id", "error.types", "langfuse.trace.tags")
+
+
+@pytest.mark.parametrize("name", YOURS)
+def test_other_names_of_the_conventions_are_the_users(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """We write them on no span, or know them from the user alone."""
+    with attributes(**{name: "x"}):
+        assert current() == {name: "x"}
+    assert caplog.records == []
+
+
 @given(VALUES)
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_given_opentelemetry_takes_what_is_made_of_it(value: object) -> None:

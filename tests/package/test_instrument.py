@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 import or_instrument
 from or_instrument import ConfigError
 from or_instrument._calls import shield as _shield
-from or_instrument.testing import FakeOpenRouter
+from or_instrument.testing import Answer, FakeOpenRouter
 
 Factory = Callable[..., Any]
 
@@ -273,6 +273,21 @@ def test_allowed_attributes_become_labels(instrumented: Factory, client: openai.
     assert (labels["feature"], labels["tags"]) == ("search", ("a", "b"))
     assert "customer" not in labels
     assert telemetry.span()["customer"] == "c-1"
+
+
+def test_attributes_change_nothing_that_was_recorded(
+    instrumented: Factory, client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """A call without a cost gets none by a name of ours, and keeps its model."""
+    telemetry = instrumented()
+    fake.script(Answer(omit_usage=True))
+    given = {"gen_ai.usage.cost": 5, "openrouter.usage.spend": 7, "gen_ai.request.model": "ZZ", "feature": "search"}
+    with or_instrument.attributes(**given):
+        ask(client)
+    span = telemetry.span()
+    assert "gen_ai.usage.cost" not in span
+    assert "openrouter.usage.spend" not in span
+    assert (span["gen_ai.request.model"] != "ZZ", span["feature"]) == (True, "search")
 
 
 def test_cost_aliases_come_from_their_variable(

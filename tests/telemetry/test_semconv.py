@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import or_instrument
+from or_instrument._calls.own_names import is_ours
 from or_instrument._settings import resolve
 from or_instrument.testing import Answer, FakeOpenRouter, errors
 
@@ -142,6 +143,12 @@ def test_no_registered_name_but_the_spend_s_is_an_alias_of_it() -> None:
     names = registry().used["span.openrouter.client"]
     aliases = resolve({}, {"OR_INSTRUMENT_COST_ALIASES": ",".join(sorted(names))}).cost_aliases
     assert set(aliases) == {"gen_ai.usage.cost", "openrouter.usage.spend"}
+
+
+def test_every_registered_name_is_left_to_us() -> None:
+    """`attributes(...)` sets none of what a span of ours tells, but for the conversation, which the user knows."""
+    names = registry().used["span.openrouter.client"]
+    assert {name for name in names if not is_ours(name)} == {"gen_ai.conversation.id"}
 
 
 def test_the_reference_lists_every_name_and_no_other() -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from or_instrument._calls.own_names import is_ours
 from or_instrument._calls.shield import warn_once
 from or_instrument._records import NOTHING, AttributeValue, Call
 
@@ -58,16 +59,27 @@ def attributes(**attrs: GivenValue) -> Iterator[None]:
     For sync and async code alike; nested scopes add up, the inner one wins. They become metric labels only where
     `instrument(metric_attributes=...)` names their keys. An Enum is its value, a UUID or Decimal its text, a date or
     time its ISO 8601; `None` is left out. What else is no text, number, flag or list of such is left out with one
-    warning; nothing is raised.
+    warning, and so is what has a name of ours, such as `gen_ai.usage.cost`, `openrouter.*` or `error.type`; nothing is
+    raised.
 
         with or_instrument.attributes(feature="search", tenant="acme"):
             client.chat.completions.create(...)
     """
-    token = ATTRIBUTES.set({**ATTRIBUTES.get(), **plain_attributes(attrs)})
+    token = ATTRIBUTES.set({**ATTRIBUTES.get(), **plain_attributes(_of_the_user(attrs))})
     try:
         yield
     finally:
         ATTRIBUTES.reset(token)
+
+
+def _of_the_user(attrs: Mapping[str, object]) -> Mapping[str, object]:
+    ours = [key for key in attrs if is_ours(key)]
+    if not ours:
+        return attrs
+    for key in ours:
+        what = f"is left out: only what was recorded has this name. Give yours another, such as app.{key}."
+        warn_once(f"the attribute {key}", what)
+    return {key: value for key, value in attrs.items() if key not in ours}
 
 
 def plain_attributes(attrs: Mapping[str, object]) -> dict[str, AttributeValue]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from or_instrument._calls.own_names import is_ours
+
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
 REQUEST_MODEL: Final = "gen_ai.request.model"
@@ -88,11 +90,7 @@ CONTENT_EVENT: Final = "gen_ai.client.inference.operation.details"
 
 LABELS_OF_OURS: Final = (CLIENT, SERVICE_TIER)
 """Attributes of ours that become metric labels where `metric_attributes` names them."""
-_OURS: Final = (
-    *("gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.token.", "gen_ai.usage."),
-    *("openrouter.", ERROR_TYPE, SERVER_ADDRESS, SERVER_PORT, HTTP_STATUS),
-)
-_TAKEN: Final = (*_OURS, *CONTENT_ATTRIBUTES, "gen_ai.conversation.id", "gen_ai.embeddings.", "gen_ai.output.type")
+_CONVERSATION: Final = "gen_ai.conversation.id"
 
 DURATION: Final = "gen_ai.client.operation.duration"
 TOKENS: Final = "gen_ai.client.token.usage"
@@ -117,14 +115,9 @@ USD_BUCKETS: Final = (
 )
 
 
-def is_ours(name: str) -> bool:
-    """Return whether attributes of this name are written by us, not by `attributes(...)`."""
-    return name.startswith(_OURS)
-
-
 def is_taken(name: str) -> bool:
     """Return whether we write something under this name, or keep it for ourselves, that is not the spend."""
     if name.startswith("gen_ai.usage."):
         # Some backends read their own names for a cost there.
         return name in USAGE_ATTRIBUTES
-    return name.startswith(_TAKEN) and name != SPEND
+    return (is_ours(name) or name == _CONVERSATION) and name != SPEND
