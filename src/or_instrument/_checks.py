@@ -1,10 +1,11 @@
-"""Refuses sinks and functions that cannot be what they are given as, before anything is patched."""
+"""Refuses arguments that cannot be what they are given as, before anything is done with them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
 
 from or_instrument._errors import ConfigError
@@ -26,6 +27,13 @@ def checked_sinks(sinks: object) -> tuple[Sink, ...]:
                 "allowed: a list of plain functions that take one Call"
             )
     return listed
+
+
+def checked_timeout(timeout_s: object) -> float:
+    """Return the seconds to wait. Raises `ConfigError` where they are none that can be waited for."""
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 <= timeout_s <= TIMEOUT_MAX:
+        raise ConfigError(f"timeout_s={timeout_s!r} is not allowed; allowed: seconds, at least 0 and finite")
+    return timeout_s
 
 
 def checked_redact(redact: object) -> Redact | None:

@@ -12,7 +12,7 @@ from or_instrument._assembly import Assembly, Wanted
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import RECORDING
 from or_instrument._calls.worker import PerKind, new_lock
-from or_instrument._checks import checked_redact, checked_sinks
+from or_instrument._checks import checked_redact, checked_sinks, checked_timeout
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import flush_ledgers, leave_ledger
 from or_instrument._optional import checked_ledger, load_estimator, load_exporters
@@ -200,9 +200,13 @@ def flush(timeout_s: float = 5.0) -> bool:
 
     Look-ups under way are waited for. Waits at most about `timeout_s` seconds in all. Providers without `force_flush`,
     such as the API's no-op ones, have nothing to flush.
+
+    Raises:
+        ConfigError: `timeout_s` is no number of seconds from 0 on.
+
     """
-    deadline = monotonic() + timeout_s
-    is_drained = REAPER.drain(max(0.0, timeout_s))
+    deadline = monotonic() + checked_timeout(timeout_s)
+    is_drained = REAPER.drain(timeout_s)
     # Some of the time is kept for exporting what there is.
     is_looked_up = LOOKUPS.wait(_LOOKUP_SHARE * timeout_s)
     is_written = flush_ledgers(max(0.0, deadline - monotonic()))

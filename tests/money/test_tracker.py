@@ -206,6 +206,29 @@ def test_what_is_no_span_is_refused() -> None:
         track(span="GET /")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", [5, None, b"nightly"])
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    """It would stand in exports, where a name is a text."""
+    with pytest.raises(ConfigError, match=r"name=.* is not allowed; allowed: a text, '' for none"):
+        track(name)
+
+
+@pytest.mark.parametrize("rows", ["x", None, 1])
+def test_rows_are_asked_for_or_not(rows: Any) -> None:
+    """By a flag, and not by what may be meant for another argument."""
+    with pytest.raises(ConfigError, match=r"rows=.* is not allowed; allowed: True or False"):
+        track(rows=rows)
+
+
+@pytest.mark.parametrize("attr", [5, None, ["model", "tenant"]])
+def test_sums_are_asked_for_by_a_text(attr: Any) -> None:
+    """Anything else is a ConfigError that says by which."""
+    with pytest.raises(
+        ConfigError, match=r"attr=.* is not allowed; allowed: a key of attributes\(\.\.\.\), model, provid"
+    ):
+        track().by(attr)
+
+
 @pytest.mark.usefixtures("telemetry")
 def test_a_stream_that_ends_after_the_block_is_counted(fake: FakeOpenRouter, client: openai.OpenAI) -> None:
     """A stream that begins inside belongs to the tracker, also where it is read later."""

@@ -330,8 +330,15 @@ def test_flush_never_gives_a_negative_timeout(instrumented: Factory) -> None:
     """Without time left a provider is still asked."""
     provider = Provider(True)
     instrumented(tracer_provider=provider)
-    assert or_instrument.flush(timeout_s=-1.0) in (True, False)
+    assert or_instrument.flush(timeout_s=0) in (True, False)
     assert provider.timeouts == [0]
+
+
+@pytest.mark.parametrize("timeout_s", ["x", None, True, -1, float("nan"), float("inf"), 1e300])
+def test_flush_refuses_what_cannot_be_waited_for(timeout_s: Any) -> None:
+    """A time that is negative says neither "at once" nor "for ever"."""
+    with pytest.raises(ConfigError, match=r"timeout_s=.* is not allowed; allowed: seconds, at least 0 and finite"):
+        or_instrument.flush(timeout_s)
 
 
 def test_flush_without_providers_has_nothing_to_do() -> None:

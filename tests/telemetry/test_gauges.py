@@ -234,6 +234,14 @@ def test_what_is_no_interval_is_refused(every_s: Any, client: openai.OpenAI) -> 
         observe_account(client, every_s)
 
 
+@pytest.mark.parametrize("attributes", ["sk-or-secret", None, ["account"], {5: "production"}])
+def test_attributes_that_are_no_mapping_from_names_are_refused(attributes: Any, client: openai.OpenAI) -> None:
+    """The ConfigError does not show them: they may be the key."""
+    with pytest.raises(ConfigError, match=r"attributes is this \w+; allowed: a mapping from names") as caught:
+        observe_account(client, attributes=attributes)
+    assert "secret" not in str(caught.value)
+
+
 KEY_HASH = hashlib.sha256(b"sk-or-test").hexdigest()
 
 

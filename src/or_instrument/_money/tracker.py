@@ -55,7 +55,7 @@ def track(
             cost is known. Blocks that are given the same span add up there, each call once.
 
     Raises:
-        ConfigError: `limit_usd` is no amount of USD, or `span` no span.
+        ConfigError: `limit_usd` is no amount of USD, `span` no span, `name` no text, or `rows` neither true nor false.
 
     """
     return CostTracker(name, limit_usd=limit_usd, rows=rows, span=span)
@@ -78,8 +78,7 @@ class CostTracker:
         rows: bool = False,
         span: Span | None = None,
     ) -> None:
-        if span is not None and not callable(getattr(span, "set_attribute", None)):
-            raise ConfigError(f"span={span!r} is not allowed; allowed: an OpenTelemetry span, or None")
+        _check(name, rows, span)
         self.name = name
         self.limit_usd: Decimal | None = None if limit_usd is None else _limit(limit_usd)
         self._tally = Tally(rows=rows)
@@ -173,7 +172,15 @@ class CostTracker:
         """Return USD by the values of an attribute of `attributes(...)`, or by `model`, `provider` or `day` (UTC).
 
         The dearest first. Beyond 10,000 values, further ones are together under `(other)`.
+
+        Raises:
+            ConfigError: `attr` is no text.
+
         """
+        if not isinstance(attr, str):
+            raise ConfigError(
+                f"attr={attr!r} is not allowed; allowed: a key of attributes(...), model, provider or day"
+            )
         with _LOCK:
             return {value: part.usd for value, part in self._tally.totals.by(attr).items()}
 
@@ -217,6 +224,15 @@ class CostTracker:
                 "the calls were not remembered; make the tracker with rows=True to export one line a call"
             )
         return self._tally.rows.values()
+
+
+def _check(name: object, rows: object, span: object) -> None:
+    if not isinstance(name, str):
+        raise ConfigError(f"name={name!r} is not allowed; allowed: a text, '' for none")
+    if not isinstance(rows, bool):
+        raise ConfigError(f"rows={rows!r} is not allowed; allowed: True or False")
+    if span is not None and not callable(getattr(span, "set_attribute", None)):
+        raise ConfigError(f"span={span!r} is not allowed; allowed: an OpenTelemetry span, or None")
 
 
 def _limit(limit: Decimal | float | str) -> Decimal:

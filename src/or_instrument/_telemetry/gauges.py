@@ -67,13 +67,14 @@ def observe_account(
         attributes: put on every point, to tell several keys apart. Never the key itself.
 
     Raises:
-        ConfigError: the client, `every_s` or the provider is not allowed.
+        ConfigError: the client, `every_s`, the provider or `attributes` is not allowed.
 
     """
     if isinstance(every_s, bool) or not isinstance(every_s, (int, float)) or not _SHORTEST_S <= every_s < math.inf:
         raise ConfigError(f"every_s={every_s!r} is not allowed; allowed: seconds, at least {_SHORTEST_S:g}")
     check_client(client, "OpenAI or openai.AsyncOpenAI")
     check_provider("meter_provider", meter_provider, "get_meter")
+    _check_attributes(attributes)
     compare = partial(_unattributed, client, PerProcess(_Compared))
     gauges = AccountGauges(lambda: _read(client), every_s, attributes, key=lambda: client.api_key, unattributed=compare)
     gauges.show(meter_provider)
@@ -181,6 +182,15 @@ class AccountGauges:
         if self._is_started:
             self._worker.start()
         return self._points(None if self._last is None else self._clock() - self._last[1])
+
+
+def _check_attributes(attributes: object) -> None:
+    if not isinstance(attributes, Mapping) or not all(isinstance(name, str) for name in attributes):
+        # Not shown: it may be the key, given in a wrong place.
+        kind = type(attributes).__qualname__
+        raise ConfigError(
+            f"attributes is this {kind}; allowed: a mapping from names to values, such as {{'account': 'production'}}"
+        )
 
 
 def _unattributed(client: Any, made: PerProcess[_Compared], status: KeyStatus, key: object) -> Decimal | None:
