@@ -85,6 +85,22 @@ def test_other_answers_of_a_sink_are_nothing(caplog: pytest.LogCaptureFixture) -
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_program_passes_once_the_other_sinks_have_the_call(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signal handler that exits is heard in a sink too; trackers stand last, and their sums are whole at the exit."""
+    calls: list[Call] = []
+
+    def leave(_call: Call) -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        deliver(CALL, (calls.append, leave, calls.append, calls.append))
+    assert calls == [CALL] * 3
+    assert caplog.records == []
+
+
 def test_what_is_held_is_handed_on_once_it_is_released() -> None:
     """Whether it was finished before or after; what is dropped is not."""
     seen: list[Any] = []

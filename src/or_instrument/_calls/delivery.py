@@ -11,14 +11,21 @@ from or_instrument._records import Call, Sink
 
 
 def deliver(call: Call, sinks: Sequence[Sink]) -> None:
-    """Hand a call to every sink; the failure of one is none of the others'."""
-    for sink in sinks:
+    """Hand a call to every sink; the failure of one is none of the others'.
+
+    What ends the program passes, once the others have the call: it may come from a signal handler, in whichever sink.
+    """
+    left = iter(sinks)
+    for sink in left:
         try:
             answer: object = sink(call)
             if answer is not None:
                 _let_go_of(answer, sink)
         except Exception as exc:  # noqa: BLE001 - the shield
             report(f"the sink {_name(sink)}", exc)
+        except BaseException:
+            deliver(call, tuple(left))
+            raise
 
 
 class Held:
