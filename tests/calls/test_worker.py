@@ -70,23 +70,24 @@ def test_a_worker_that_was_stopped_ends_and_does_not_start_again() -> None:
     assert not worker.start()
 
 
+@pytest.mark.parametrize("failure", [ValueError, SystemExit])
 def test_work_that_fails_is_reported_and_done_again(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    failure: type[BaseException], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure does not end the thread."""
+    """A failure does not end the thread, nor does a sink that asks the program to exit."""
     monkeypatch.setattr(_shield, "_reported", set())
     begun = threading.Semaphore(0)
 
     def fail() -> None:
         begun.release()
-        raise ValueError
+        raise failure
 
     worker = Worker("or_instrument-test", fail)
     worker.start()
     assert begun.acquire(timeout=WAIT_S)
     worker.wake()
     assert begun.acquire(timeout=WAIT_S)
-    assert "the thread or_instrument-test failed with ValueError" in caplog.text
+    assert f"the thread or_instrument-test failed with {failure.__name__}" in caplog.text
     worker.stop()
 
 

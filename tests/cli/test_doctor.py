@@ -125,6 +125,17 @@ def test_the_endpoint_is_asked(protocol: str) -> None:
         assert [span.name for span in receiver.spans()] == ["or-instrument doctor"]
 
 
+def test_a_setting_that_the_sdk_refuses_is_a_problem(here: Here) -> None:
+    """With it no span of the user's would be exported, though the endpoint takes the test span."""
+    with http_receiver() as receiver:
+        code, out, _ = here(
+            OR_INSTRUMENT_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_BSP_MAX_QUEUE_SIZE="256"
+        )
+    assert code == 1
+    assert "no spans are exported: ValueError" in " ".join(out.split())
+    assert "no metrics are exported" not in out
+
+
 def test_a_dead_endpoint_is_a_problem(here: Here) -> None:
     """An endpoint that does not answer is named, with what to check; secrets in headers are not shown."""
     code, out, err = here(

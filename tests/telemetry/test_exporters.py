@@ -203,6 +203,21 @@ print(or_instrument.is_instrumented())
     assert "pip install 'or-instrument[otlp]'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "what"),
+    [("OTEL_BSP_MAX_QUEUE_SIZE", "256", "spans"), ("OTEL_METRIC_EXPORT_INTERVAL", "0", "metrics")],
+)
+def test_a_setting_that_the_sdk_refuses_is_told(
+    variable: str, value: str, what: str, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+) -> None:
+    """Which signal is not exported, and why; the other one is, and calls go on."""
+    done = run("-c", IN_CODE + "ask()", env={**env, variable: value})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"no {what} are exported: the exporter cannot be set up (ValueError: ")
+    assert len(receiver.spans()) == (what != "spans")
+    assert receiver.total("gen_ai.usage.cost") == (0 if what == "metrics" else pytest.approx(float(fake.charged_usd)))
+
+
 def test_a_wrong_exporter_is_refused() -> None:
     """The error names what is allowed."""
     with pytest.raises(or_instrument.ConfigError, match="exporter='zipkin' is not allowed; allowed: none, otlp or con"):

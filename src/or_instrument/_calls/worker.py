@@ -176,7 +176,7 @@ class Worker:
     def _done(self) -> float | None:
         try:
             return self._work()
-        except Exception as exc:  # noqa: BLE001 - the shield
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - the shield; a sink may ask the program to exit
             report(f"the thread {self._name}", exc)
             return None
 

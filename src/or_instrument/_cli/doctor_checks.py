@@ -110,14 +110,22 @@ def endpoint(timeout_s: float) -> Iterator[Finding]:
     """Say whether the OTLP endpoint takes spans and metrics, where it is used."""
     if settings().exporter != "otlp" and not any(os.environ.get(variable, "").strip() for variable in _ENDPOINTS):
         return
-    from or_instrument._cli.doctor_probe import send_no_metrics, send_test_span  # noqa: PLC0415 - need the exporter
+    from or_instrument._cli.doctor_probe import (  # noqa: PLC0415 - need the exporter
+        refused_settings,
+        send_no_metrics,
+        send_test_span,
+    )
 
+    try:
+        for signal, said in refused_settings():
+            yield Finding(
+                PROBLEM, "otlp", f"no {signal} are exported: {said}", "mend the OTEL_BSP_* or OTEL_METRIC_* variable"
+            )
+    except MissingExtra as exc:
+        yield Finding(PROBLEM, "otlp", str(exc))
+        return
     for send, signal, what in ((send_test_span, "TRACES", "a test span"), (send_no_metrics, "METRICS", "metrics")):
-        try:
-            sent = send(timeout_s)
-        except MissingExtra as exc:
-            yield Finding(PROBLEM, "otlp", str(exc))
-            return
+        sent = send(timeout_s)
         if sent is None:
             yield Finding(NOTE, "otlp", f"OTEL_{signal}_EXPORTER is none: of {what} nothing is sent")
         elif sent.is_accepted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from or_instrument._telemetry.exporters import metric_exporter, protocol, span_exporter
+from or_instrument._telemetry.exporters import load, metric_exporter, protocol, span_exporter
 from or_instrument._telemetry.undelivered import plain
 from or_instrument._version import __version__
 
@@ -51,6 +52,21 @@ def send_no_metrics(timeout_s: float) -> Sent | None:
     """Send an empty export of metrics, to see whether its path is there; return and raise likewise."""
     make = metric_exporter()
     return None if make is None else _sent("METRICS", make(timeout=timeout_s), MetricsData([]), timeout_s)
+
+
+def refused_settings() -> Iterator[tuple[str, str]]:
+    """Yield each signal that OpenTelemetry makes no exporter for here, with what it says against the settings.
+
+    Raises `MissingExtra` where the exporter is not installed.
+    """
+    exporters = load("otlp")
+    for signal, make in (("spans", exporters.tracer_provider), ("metrics", exporters.meter_provider)):
+        try:
+            provider: Any = make()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, a process of the user's has it too
+            yield signal, f"{type(exc).__qualname__}: {exc}"
+        else:
+            getattr(provider, "shutdown", lambda: None)()
 
 
 def _sent(signal: str, exporter: Any, data: object, timeout_s: float) -> Sent:

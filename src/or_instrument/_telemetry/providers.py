@@ -16,7 +16,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Tracer, TracerProvider
 
-from or_instrument._calls.shield import report
+from or_instrument._calls.shield import report, warn_once
 from or_instrument._calls.worker import PerKind, PerProcess, new_lock
 from or_instrument._errors import ConfigError
 from or_instrument._records import Call, Request, Sink
@@ -32,10 +32,10 @@ T = TypeVar("T")
 
 
 class Ours(Generic[P]):
-    """A provider of ours, made when it is first asked for."""
+    """A provider of ours for `what`, spans or metrics, made when it is first asked for."""
 
-    def __init__(self, make: Callable[[], P], otherwise: Callable[[], P]) -> None:
-        self._make, self._otherwise = make, otherwise
+    def __init__(self, what: str, make: Callable[[], P], otherwise: Callable[[], P]) -> None:
+        self._what, self._make, self._otherwise = what, make, otherwise
         self._lock = PerKind(new_lock)
         self._ours = PerProcess(self._made_or_not)
 
@@ -53,7 +53,9 @@ class Ours(Generic[P]):
         try:
             return self._make()
         except Exception as exc:  # noqa: BLE001 - the shield
-            report("setting up the exporter", exc)
+            # What the SDK says of a setting; no call has been made with it.
+            reason = f"{type(exc).__qualname__}: {exc}"
+            warn_once(f"no {self._what} are exported:", f"the exporter cannot be set up ({reason}). Calls go on.")
             return self._otherwise()
 
 
@@ -108,9 +110,9 @@ class Providers:
         self._our_meters: Ours[MeterProvider] | None = None
         self._switches: list[Callable[[], object]] = []
         if exporters and tracer_provider is None:
-            self._our_tracers = Ours(exporters.tracer_provider, NoOpTracerProvider)
+            self._our_tracers = Ours("spans", exporters.tracer_provider, NoOpTracerProvider)
         if exporters and meter_provider is None:
-            self._our_meters = Ours(exporters.meter_provider, NoOpMeterProvider)
+            self._our_meters = Ours("metrics", exporters.meter_provider, NoOpMeterProvider)
 
     def tracer(self, scope: str, version: str) -> Tracer:
         """Return the tracer of an instrumentation scope."""
