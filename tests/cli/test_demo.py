@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import otlp_receiver
 import pytest
@@ -56,6 +60,71 @@ def test_the_command_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for expected in ("own key (BYOK)", "or-instrument demo", "Totals by model", "0.008505", "rate_limit_exceeded"):
         assert expected in printed
+
+
+OTHERWISE = {
+    "switched off": {"OR_INSTRUMENT_ENABLED": "false"},
+    "no OpenTelemetry": {"OTEL_SDK_DISABLED": "true"},
+    "no traces": {"OTEL_TRACES_SAMPLER": "always_off"},
+    "short attributes": {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "2", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "1"},
+    "look-ups": {"OR_INSTRUMENT_LOOKUP": "missing"},
+    "another client": {"OR_INSTRUMENT_CLIENTS": "httpx"},
+    "no spans": {"OR_INSTRUMENT_SPANS": "off"},
+    "headers that cannot be sent": {"OPENAI_ORG_ID": "\N{SNOWMAN}"},
+    "a proxy": dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9"),
+    "no certificates": {"SSL_CERT_FILE": os.devnull + "/none"},
+}
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the demo make three calls of its eleven: a known cost, an unknown one, an async one."""
+    few = [step for step in _demo_calls.STEPS if step.title in ("chat", "broken-off stream", "async chat")]
+    monkeypatch.setattr(_demo_calls, "STEPS", tuple(few))
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("otherwise", OTHERWISE)
+def test_the_demo_is_the_same_whatever_the_environment_says(
+    otherwise: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is set there for other programs changes nothing that it prints, and stays set."""
+    printed = []
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for variables in ({}, OTHERWISE[otherwise]):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert _cli.main(["demo"]) == 0
+        printed.append(re.sub(r"[\d.]+ ms", "ms", capsys.readouterr().out))
+
+    assert printed[0] == printed[1]
+    assert OTHERWISE[otherwise].items() <= os.environ.items()
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_the_demo_is_in_no_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Calls that cost nothing are kept out of the books that the environment names."""
+    monkeypatch.setenv("OR_INSTRUMENT_LEDGER", str(tmp_path / "costs.db"))
+
+    assert _cli.main(["demo"]) == 0
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_live_calls_are_in_the_ledger(
+    monkeypatch: pytest.MonkeyPatch, fake: FakeOpenRouter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that cost money stand in the books that the environment names."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-live")
+    monkeypatch.setenv("OR_INSTRUMENT_LEDGER", str(tmp_path / "costs.db"))
+    monkeypatch.setattr(_demo, "LIVE_URL", fake.base_url)
+
+    assert _cli.main(["demo", "--live", "acme/model"]) == 0
+    capsys.readouterr()
+    assert _cli.main(["cost", "--format", "json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["total"]["calls"] == len(fake.requests) > 0
 
 
 def test_the_module_is_the_command() -> None:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from or_instrument._cli import demo_calls as scenario
 from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
+from or_instrument._options import OPTIONS
 from or_instrument._records import Call
 from or_instrument._telemetry.exporters import load
 from or_instrument._telemetry.undelivered import REFUSED, UNDELIVERED
@@ -30,6 +32,10 @@ _KEY: Final = "OPENROUTER_API_KEY"
 _ROOT: Final = "or-instrument demo"
 _PATIENCE_S: Final = 4.0
 _TURN_S: Final = 0.05
+_OF_OTHERS: Final = ("OR_INSTRUMENT_", "OTEL_", "OPENAI_")
+"""What the environment says of the user's own programs begins so."""
+_EXPORTING: Final = re.compile(r"OTEL_\w*(EXPORT|BSP|RESOURCE|SERVICE)")
+"""What says where the spans and metrics go, and whose they are."""
 
 
 class Place(NamedTuple):
@@ -39,6 +45,8 @@ class Place(NamedTuple):
     base_url: str
     api_key: str
     steps: tuple[scenario.Step, ...]
+    trust_env: bool = False
+    """Whether the environment's proxies and certificates are for it."""
 
 
 class Recording(NamedTuple):
@@ -68,13 +76,32 @@ def run(args: argparse.Namespace) -> int:
     require("rich", "cli")
     from or_instrument._cli import demo_view as view  # noqa: PLC0415 - rich is an extra
 
-    with _place(args.live) as place, _silenced():
+    with _undisturbed(args), _place(args.live) as place, _silenced():
         recording = record(place, args.exporter, view.progress)
     view.show(view.make_console(), place.title, place.steps, recording.calls, recording.spans)
     if recording.problem is not None:
         sys.stderr.write(f"or-instrument demo: nothing arrives at {recording.problem}\n")
         return 1
     return 0
+
+
+@contextmanager
+def _undisturbed(args: argparse.Namespace) -> Iterator[None]:
+    # Set for programs that shall be recorded otherwise, or not at all: the demo is to be the same everywhere.
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(_OF_OTHERS)}
+    for name in hidden:
+        if not _is_wanted(name, args):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _is_wanted(name: str, args: argparse.Namespace) -> bool:
+    if name == OPTIONS["ledger"].variable:
+        return args.live is not None  # only such calls cost money, and so belong in the books
+    return args.exporter != "none" and _EXPORTING.match(name) is not None
 
 
 @contextmanager
@@ -95,7 +122,7 @@ def _place(model: str | None) -> Iterator[Place]:
         key = os.environ.get(_KEY, "").strip()
         if not key:
             raise ConfigError(f"--live needs an OpenRouter key: set {_KEY}, or leave --live out for the fake service")
-        yield Place(f"{model} on OpenRouter", LIVE_URL, key, scenario.live_steps(model))
+        yield Place(f"{model} on OpenRouter", LIVE_URL, key, scenario.live_steps(model), trust_env=True)
         return
     from or_instrument.testing import FakeOpenRouter  # noqa: PLC0415 - a live run needs no fake
 
@@ -154,14 +181,18 @@ def _providers(exporter: str) -> tuple[TracerProvider, MeterProvider]:
 
 
 def _make_calls(place: Place, progress: Progress) -> None:
-    from openai import AsyncOpenAI, OpenAI  # noqa: PLC0415 - heavy, and only the demo's run needs it
+    import openai  # noqa: PLC0415 - heavy, and only the demo's run needs it
 
     async def make(step: scenario.Step) -> None:
-        async with AsyncOpenAI(base_url=place.base_url, api_key=place.api_key, max_retries=0) as client:
+        http = openai.DefaultAsyncHttpxClient(trust_env=place.trust_env)
+        async with openai.AsyncOpenAI(
+            base_url=place.base_url, api_key=place.api_key, max_retries=0, http_client=http
+        ) as client:
             if step.acall is not None:
                 await step.acall(client, step.model)
 
-    with OpenAI(base_url=place.base_url, api_key=place.api_key, max_retries=0) as client:
+    http = openai.DefaultHttpxClient(trust_env=place.trust_env)
+    with openai.OpenAI(base_url=place.base_url, api_key=place.api_key, max_retries=0, http_client=http) as client:
         for step in progress(place.steps):
             if step.call is not None:
                 step.call(client, step.model)
