@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # Each client reads all certificates there are, which takes longer than most tests; none of ours is asked for one.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
 
+# All that tests talk to is here, and so beyond no proxy.
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, ("127.0.0.1", "localhost", os.environ.get(name))))
+
 # A busy machine is no failure. All runs try the same examples, so that none fails over a change that is innocent of it.
 hypothesis.settings.register_profile(
     "any machine",
