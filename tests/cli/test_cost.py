@@ -83,6 +83,39 @@ def test_table_shows_what_has_no_value(files: list[Path], capsys: pytest.Capture
         assert text in shown
 
 
+LONG = "a-vendor/a-model-whose-name-alone-is-longer-than-a-line-of-a-terminal-that-nobody-has-made-any-wider"
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """Return an export whose table is wider than most terminals."""
+    tracker(call(1, 0.12345678901234, LONG, feature="search")).export_csv(tmp_path / "wide.csv", rows=True)
+    return tmp_path / "wide.csv"
+
+
+def test_what_is_no_terminal_has_each_row_in_a_line(wide: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However long: programs read it, and files keep it."""
+    pytest.importorskip("rich")
+    assert run(wide, "--by", "model,feature") == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if LONG in line)
+    assert "0.12345678901234" in row
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "80"])
+def test_no_terminal_is_too_narrow_for_an_amount(
+    columns: str, wide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are folded for it, numbers are whole; each is in every row."""
+    pytest.importorskip("rich")
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": columns}.items():
+        monkeypatch.setenv(name, value)
+    assert run(wide, "--by", "model,feature") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("0.12345678901234") == 2
+    assert "search" in shown
+    assert LONG not in shown
+
+
 def test_a_file_that_is_given_twice_is_counted_once(
     files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

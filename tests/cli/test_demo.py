@@ -62,6 +62,19 @@ def test_the_command_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in printed
 
 
+@pytest.mark.usefixtures("few_steps")
+def test_what_is_no_terminal_gets_names_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However wide the terminal beside it is."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert _cli.main(["demo"]) == 0
+
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "broken-off stream" in line)
+    assert "google/gemini-2.5-flash" in row
+
+
 OTHERWISE = {
     "switched off": {"OR_INSTRUMENT_ENABLED": "false"},
     "no OpenTelemetry": {"OTEL_SDK_DISABLED": "true"},

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from or_instrument._cli import tables
 from or_instrument._cli.demo_calls import Step
 from or_instrument._records import Call
 
@@ -26,8 +27,9 @@ _UNKNOWN: Final = "unknown"
 
 def make_console() -> Console:
     """Return the console to print on, wide enough for the tables."""
-    console = Console()
-    return console if console.width >= _WIDTH else Console(width=_WIDTH)
+    console: Console = tables.make_console()
+    console.width = max(console.width, _WIDTH)
+    return console
 
 
 def progress(steps: Iterable[Step]) -> Iterable[Step]:

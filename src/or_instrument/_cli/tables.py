@@ -13,6 +13,11 @@ from or_instrument._money.totals import NONE, OTHER, Sum, Totals, parts_of, usd_
 
 _NUMBERS: Final = ("USD", "calls", "unknown", "input", "output")
 _BAR_WIDTH: Final = 20
+_LEAST_WIDTH: Final = 10
+"""Of a column of texts, which are folded where they need more: a day is whole."""
+_AROUND: Final = 3
+"""What a column has beside its text: blanks and a line."""
+_NO_LIMIT: Final = 1_000_000
 _LINE_TITLES: Final = (
     "day",
     "model",
@@ -26,12 +31,24 @@ _LINE_TITLES: Final = (
 )
 
 
-def show(totals: Totals, dimensions: Sequence[str]) -> None:
-    """Print a table for each dimension, and a word on what is unknown. Raises `MissingExtra` without `rich`."""
+def make_console() -> Any:
+    """Return the console to print on; what is no terminal has lines of any length. Raises `MissingExtra`."""
     # Values are the users' own texts, not markup.
     console = require("rich.console", "cli").Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _NO_LIMIT
+    return console
+
+
+def show(totals: Totals, dimensions: Sequence[str]) -> None:
+    """Print a table for each dimension, and a word on what is unknown. Raises `MissingExtra` without `rich`."""
+    console = make_console()
     for dimension in dimensions:
-        console.print(_table(totals, dimension, has_bars=console.is_terminal))
+        table = _table(totals, dimension, has_bars=console.is_terminal)
+        # Half an amount is another amount: in a terminal that is too narrow for the numbers the lines are too long.
+        needed = sum(column.min_width + _AROUND for column in table.columns)
+        table.width = needed if needed > console.width else None
+        console.print(table, crop=False)
     if totals.all.unknown:
         console.print(f"The cost of {totals.all.unknown} of {totals.all.calls} calls is unknown and not in the sums.")
     if totals.all.lower_bound:
@@ -74,14 +91,14 @@ def _line_cells(line: Line) -> tuple[str, ...]:
 
 def _table(totals: Totals, dimension: str, *, has_bars: bool) -> Any:
     table = require("rich.table", "cli").Table(show_footer=True)
-    parts = parts_of(dimension)
+    parts, lines = parts_of(dimension), _lines(totals, dimension)
     for number, part in enumerate(parts):
-        table.add_column(_visible(part), "" if number else "total", overflow="fold")
-    for title, total in zip(_NUMBERS, _cells(totals.all), strict=True):
-        table.add_column(title, total, justify="right", overflow="fold")
+        table.add_column(_visible(part), "" if number else "total", overflow="fold", min_width=_LEAST_WIDTH)
+    for title, total, *cells in zip(_NUMBERS, *map(_cells, (totals.all, *(sums for _, sums in lines))), strict=True):
+        width = max(map(len, (title, total, *cells)))
+        table.add_column(title, total, justify="right", no_wrap=True, min_width=width)
     if has_bars:
-        table.add_column("")
-    lines = _lines(totals, dimension)
+        table.add_column("", min_width=1)
     most = max((part.usd for _, part in lines), default=Decimal(0))
     for value, sums in lines:
         # What is beyond the limit of a group, or without any of the parts, is a word and no list.
