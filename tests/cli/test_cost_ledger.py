@@ -48,6 +48,13 @@ def test_a_ledger_is_added_up(book: Path, capsys: pytest.CaptureFixture[str]) ->
     assert by(out, "attributes.tenant") == {"acme": "0.1000001", "zeta": "0.2"}
 
 
+def test_a_ledger_without_its_option_is_told(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the option that it needs, and exit code 2."""
+    code, out, err = run(capsys, book, "--format", "json")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"or-instrument cost: {book}: is no export but a ledger: give it as --ledger {book}\n")
+
+
 def test_since_takes_whole_days(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From midnight UTC on."""
     _, out, _ = run(capsys, "--ledger", book, "--since", "2026-11-25", "--by", "model", "--format", "json")

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _FORMER_HEADERS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
     header[:-1]: header for header in (TOTALS_HEADER, ROWS_HEADER)
 }
+_SQLITE: Final = b"SQLite format 3\0"
+"""What a ledger begins with."""
 _NO_ROWS: Final = "holds totals, of which neither days since nor a cross can be had; that needs rows, or a ledger"
 
 
@@ -56,7 +59,10 @@ def read(path: str | os.PathLike[str], cut: Cut = _ALL) -> tuple[Totals, list[Pr
     """Return what an export adds up to, without what is wrong in it, and all that is wrong."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        data = Path(path).read_bytes()
+        if data.startswith(_SQLITE):
+            return Totals(), [Problem(name, 0, f"is no export but a ledger: give it as --ledger {shlex.quote(name)}")]
+        text = data.decode("utf-8-sig")
     except OSError as exc:
         return Totals(), [Problem(name, 0, f"cannot be read: {exc.strerror or exc}")]
     except UnicodeDecodeError as exc:
