@@ -145,5 +145,13 @@ def _answer(exc: Exception, status: int | None, error_type: str | None) -> str:
     if isinstance(exc, UnreadableError):
         return str(exc)
     if status is None:
-        return f"none ({class_name(exc)})"
+        return f"none ({': '.join(filter(None, (class_name(exc), _said_by_system(exc))))})"
     return f"HTTP {status} {error_type}" if error_type else f"HTTP {status}"
+
+
+def _said_by_system(exc: BaseException) -> str | None:
+    """Return why there is no connection; what libraries say of it may quote the key."""
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return None if cause is None else cause.strerror
