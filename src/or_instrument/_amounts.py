@@ -1,4 +1,4 @@
-"""Amounts with all their digits: as the service wrote them, and added without rounding."""
+"""Amounts with all their digits: as the service wrote them, and added without rounding; counts in words."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def exact(amount: float) -> Decimal:
 def add(amount: Decimal, other: Decimal) -> Decimal:
     """Return the sum with all its digits, whatever decimal context the application has set."""
     return _EXACT.add(amount, other)
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are, in words: `1 call`, `2 calls`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

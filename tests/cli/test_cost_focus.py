@@ -121,5 +121,5 @@ def test_focus_has_no_formula_of_others_in_it(tmp_path: Path, capsys: pytest.Cap
 def test_focus_leaves_out_what_is_unknown_and_counts_it(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr."""
     _, out, err = run(capsys, "--ledger", book, "--format", "focus")
-    assert "the cost of 1 calls is unknown" in err
+    assert "the cost of 1 call is unknown" in err
     assert sum(int(row["x_Calls"]) for row in csv.DictReader(out.splitlines())) == 4

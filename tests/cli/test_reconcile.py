@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 from filled_ledger import begin, call, fill, made_at, note_lost
 
-from or_instrument import Call, Generation, Usage
+from or_instrument import Call, ConfigError, Generation, Usage
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
 from or_instrument._money import own_side, statement
@@ -182,7 +182,7 @@ def test_another_key_is_one_line_beside(world: World, reconcile: Reconcile) -> N
     world.charge("2026-11-25T10:00", ANOTHER, cost=5)
     code, out = reconcile()
     assert code == 0
-    assert "Other keys of the account: 5 USD in 1 requests, not in the table." in out
+    assert "Other keys of the account: 5 USD in 1 request, not in the table." in out
 
 
 def test_two_keys_of_ours_are_two_lines(world: World, reconcile: Reconcile) -> None:
@@ -677,7 +677,7 @@ def test_an_account_is_not_compared_with_nothing(host: str | None, world: World,
     code, out = reconcile()
     assert code == 2
     assert "no call to 127.0.0.1 on these days" in out
-    assert "have spent 0.75 USD in 1 requests" in out
+    assert "have spent 0.75 USD in 1 request" in out
 
 
 def test_what_keeps_it_from_asking_is_said(
@@ -690,12 +690,25 @@ def test_what_keeps_it_from_asking_is_said(
     assert code == 2
     assert "no day is complete yet" in out
     monkeypatch.setattr(command, "_ANSWER_S", 0.0)  # it is asked again for as long
-    code, out = reconcile("--base-url", "http://127.0.0.1:9/api/v1")
+    code, out = reconcile("--base-url", "http://me:secret@127.0.0.1:9/api/v1")
     assert code == 2
-    assert "GET /key was asked" in out
+    assert "GET http://127.0.0.1:9/api/v1/key was asked" in out
+    assert "refused" in out
     monkeypatch.delenv("OPENROUTER_API_KEY")
     assert main.main(["reconcile", "--ledger", str(world.path)]) == 2
     assert "OPENROUTER_API_KEY is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "sk-or\nours"])
+def test_a_key_that_cannot_be_sent_is_said(
+    key: str, world: World, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is asked, and without the key."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENROUTER_API_KEY has a character that no HTTP header can carry") as told:
+        reconcile()
+    assert key not in str(told.value)
+    assert world.fake.requests == []
 
 
 @pytest.mark.parametrize("wrong", ["https://[", "openrouter.ai/api/v1", "ftp://openrouter.ai", "http://a:b", ""])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from or_instrument._amounts import counted
 from or_instrument._cli import tables
 from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, ledgers, reading
@@ -139,9 +140,10 @@ def _focus(args: argparse.Namespace, books: Sequence[str]) -> int:
 
 def _tell_unknown(path: str, unknown: int) -> None:
     if unknown:
-        print(f"or-instrument cost: {path}: the cost of {unknown} calls is unknown; they are left out", file=sys.stderr)
+        left_out = counted(unknown, "call")
+        print(f"or-instrument cost: {path}: the cost of {left_out} is unknown and left out", file=sys.stderr)
 
 
 def _tell_lost(path: str, lost: int) -> None:
     if lost:
-        print(f"or-instrument cost: {path}: {lost} calls could not be written and are in no sum", file=sys.stderr)
+        print(f"or-instrument cost: {path}: {counted(lost, 'call')} could not be written, in no sum", file=sys.stderr)

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from or_instrument._cli import demo_calls as scenario
+from or_instrument._cli.arguments import KEY, api_key
 from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
@@ -28,7 +29,6 @@ from or_instrument._telemetry.exporters import load
 from or_instrument._telemetry.undelivered import REFUSED, UNDELIVERED
 
 LIVE_URL: Final = "https://openrouter.ai/api/v1"
-_KEY: Final = "OPENROUTER_API_KEY"
 _ROOT: Final = "or-instrument demo"
 _PATIENCE_S: Final = 4.0
 _TURN_S: Final = 0.05
@@ -61,7 +61,9 @@ class Recording(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options."""
     parser.add_argument(
-        "--live", metavar="MODEL", help=f"call this model on OpenRouter itself, with the key in {_KEY}: costs money"
+        "--live",
+        metavar="MODEL",
+        help=f"call this model on OpenRouter itself, with the key in {KEY}: costs money",
     )
     parser.add_argument(
         "--exporter",
@@ -72,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print what it recorded. Raises `ConfigError` where `--live` has no key."""
+    """Run the demo and print what it recorded. Raises `ConfigError` where `--live` has no usable key."""
     require("rich", "cli")
     from or_instrument._cli import demo_view as view  # noqa: PLC0415 - rich is an extra
 
@@ -119,9 +121,9 @@ def _silenced() -> Iterator[None]:
 @contextmanager
 def _place(model: str | None) -> Iterator[Place]:
     if model is not None:
-        key = os.environ.get(_KEY, "").strip()
+        key = api_key()
         if not key:
-            raise ConfigError(f"--live needs an OpenRouter key: set {_KEY}, or leave --live out for the fake service")
+            raise ConfigError(f"--live needs an OpenRouter key: set {KEY}, or leave --live out for the fake service")
         yield Place(f"{model} on OpenRouter", LIVE_URL, key, scenario.live_steps(model), trust_env=True)
         return
     from or_instrument.testing import FakeOpenRouter  # noqa: PLC0415 - a live run needs no fake

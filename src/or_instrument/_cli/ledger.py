@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from or_instrument._amounts import counted
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, changing, last_days, ledgers
 from or_instrument._errors import ConfigError
 from or_instrument._money.prune import prune
@@ -34,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"no ledger to prune: give --ledger or set {VARIABLE}")
     for path in books:
         with changing(path) as ledger:
-            print(f"{path}: {prune(ledger, args.keep)} rows of days before {args.keep} removed")
+            print(f"{path}: {counted(prune(ledger, args.keep), 'row')} of days before {args.keep} removed")
     return 0

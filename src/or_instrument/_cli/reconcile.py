@@ -14,8 +14,8 @@ from time import sleep, time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from or_instrument._amounts import add
-from or_instrument._cli.arguments import BASE_URL, percent, url
+from or_instrument._amounts import add, counted
+from or_instrument._cli import arguments
 from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
@@ -34,7 +34,6 @@ from or_instrument._openrouter.hosts import account_host
 if TYPE_CHECKING:
     import sqlite3
 
-_KEY: Final = "OPENROUTER_API_KEY"
 _ANSWER_S: Final = 10.0
 _ASKABLE_DAYS: Final = 30
 _WRITTEN_S: Final = 1.0
@@ -65,10 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_ledger(parser)
     add_since(parser)
-    parser.add_argument("--base-url", type=url, default=BASE_URL, metavar="URL", help=f"default: {BASE_URL}")
+    parser.add_argument(
+        "--base-url",
+        type=arguments.url,
+        default=arguments.BASE_URL,
+        metavar="URL",
+        help=f"default: {arguments.BASE_URL}",
+    )
     parser.add_argument(
         "--tolerance",
-        type=percent,
+        type=arguments.percent,
         default="0.5",
         metavar="PERCENT",
         help="how much of the total may differ, if it is more than 0.01 USD (default: 0.5)",
@@ -78,13 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print both sides; return 0 where they agree, 1 where not, 2 where it could not be asked.
 
-    Raises `ConfigError` where there is no key or no ledger.
+    Raises `ConfigError` where there is no key, none that can be sent, or no ledger.
     """
-    api_key = os.environ.get(_KEY, "").strip()
+    api_key = arguments.api_key()
     # Of several names of a file the first is taken.
     paths = list({file_of(path): os.path.realpath(path) for path in reversed(ledgers(args.ledger))}.values())[::-1]
     if not api_key:
-        raise ConfigError(f"{_KEY} is not set: OpenRouter is asked with that key")
+        raise ConfigError(f"{arguments.KEY} is not set: OpenRouter is asked with that key")
     if not paths:
         raise ConfigError(f"no ledger to compare: give --ledger or set {VARIABLE}")
     from openai import OpenAI  # noqa: PLC0415 - other commands need not wait for it
@@ -100,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             is_management = status.is_management_key or status.is_provisioning_key
             return _by_activity(asked) if is_management else _by_growth(asked, status)
         except LookupFailed as failed:
-            return _say(str(failed))
+            return _say(str(failed).replace(" /", f" {arguments.shown(args.base_url)}/", 1))
 
 
 def _read_key(client: Any) -> tuple[KeyStatus, str]:
@@ -125,7 +130,7 @@ def _by_activity(asked: _Asked) -> int:
         whole = total(compare({}, theirs_of(account))).theirs
         return _say(
             f"the ledger has no call to {asked.host} on these days, and nothing tells which key to compare; "
-            f"all keys of the account have spent {short(whole.usd)} USD in {whole.calls} requests"
+            f"all keys of the account have spent {short(whole.usd)} USD in {counted(whole.calls, 'request')}"
         )
     rows, by_key = (account, []) if None in keys else _by_key(asked, scope, keys)
     ours = statement.ours_of(asked.books, scope)
@@ -200,7 +205,8 @@ def _by_growth(asked: _Asked, status: KeyStatus) -> int:
 def _conclude(asked: _Asked, lines: Sequence[Line], sums: Line, scope: Scope, beside: Side | None) -> int:
     print_lines([*lines, sums])
     if beside is not None:
-        print(f"Other keys of the account: {short(beside.usd)} USD in {beside.calls} requests, not in the table.")
+        made = counted(beside.calls, "request")
+        print(f"Other keys of the account: {short(beside.usd)} USD in {made}, not in the table.")
     if sums.ours.byok_usd or sums.theirs.byok_usd:
         reckoned = f", OpenRouter reckons {short(sums.theirs.byok_usd)} USD" if sums.theirs.calls else ""
         print(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from or_instrument._amounts import add
+from or_instrument._amounts import add, counted
 from or_instrument._openrouter.account_records import Activity
 
 _ZERO: Final = Decimal(0)
@@ -107,11 +107,11 @@ def reasons(sums: Line, lost: int) -> list[str]:
     others = "another client with the same key, or a process that was killed"
     told = []
     if sums.ours.unknown:
-        told.append(f"the cost of {_calls(sums.ours.unknown)} of ours is not known")
+        told.append(f"the cost of {counted(sums.ours.unknown, 'call')} of ours is not known")
     if lost:
-        told.append(f"{_calls(lost)} could not be written into the ledger")
+        told.append(f"{counted(lost, 'call')} could not be written into the ledger")
     if unseen > 0:
-        told.append(f"{_calls(unseen)} not seen by us: {others}")
+        told.append(f"{counted(unseen, 'call')} not seen by us: {others}")
     elif not sums.theirs.calls and sums.difference > 0:
         told.append(f"calls not seen by us may explain it ({others}): GET /key does not count calls")
     return told
@@ -120,7 +120,3 @@ def reasons(sums: Line, lost: int) -> list[str]:
 def plain(model: str) -> str:
     """Return a model without its variant suffix (`:nitro`)."""
     return model.partition(":")[0]
-
-
-def _calls(count: int) -> str:
-    return f"{count} call{'' if count == 1 else 's'}"
