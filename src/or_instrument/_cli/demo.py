@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
     with _undisturbed(args), _place(args.live) as place, _silenced():
         recording = record(place, args.exporter, view.progress)
+        UNDELIVERED.tell()  # unheard: it is said below, and not once more as the process ends
     view.show(view.make_console(), place.title, place.steps, recording.calls, recording.spans)
     if recording.problem is not None:
         sys.stderr.write(f"or-instrument demo: nothing arrives at {recording.problem}\n")
