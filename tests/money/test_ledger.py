@@ -533,7 +533,7 @@ def test_a_file_that_is_moved_before_the_end_takes_its_rows_along(path: Path, le
     ledger(call(1))
     assert ledger.flush()
     path.rename(path.with_name("moved.db"))
-    ledger.close(5.0)
+    ledger.close(is_written=True)
     assert len(rows(path.with_name("moved.db"))) == 1
 
 
@@ -672,7 +672,7 @@ def test_a_broken_ledger_that_was_left_holds_no_other_up(
     assert len(rows(path)) == 1
     assert open_ledgers.flush_ledgers()
     assert waits == [0, 0]
-    assert "3 calls that waited for the ledger" in caplog.records[-1].getMessage()
+    assert "could not take 3 calls" in caplog.records[-1].getMessage()
     assert len(caplog.records) == 2
 
 
@@ -692,7 +692,7 @@ def test_what_cannot_be_written_at_the_end_is_told(
             ledger(call(number))
         open_ledgers.close_ledgers(0.1)
     last = caplog.records[-1].getMessage()
-    assert last == f"3 calls that wait for the ledger {at} are lost if the process ends now."
+    assert last == f"the ledger {at} could not take 3 calls, lost if this process ends."
     caplog.clear()
     at.parent.mkdir(exist_ok=True)
     open_ledgers.close_ledgers()

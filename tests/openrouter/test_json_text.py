@@ -151,6 +151,33 @@ def test_the_ends_say_what_the_whole_says(reply: dict[str, Any], separators: tup
     assert fold(parse_body(text.encode())) == fold([reply])
 
 
+NESTED: dict[str, Any] = {"usage": {"input_tokens": 900, "cost": 9, "cost_details": {"upstream_inference_cost": 7}}}
+FREE: dict[str, Any] = {"input_tokens": 3, "output_tokens": 5, "cost": 0}
+BASE64: dict[str, Any] = {"output": [{"result": "QUJD" * 30_000}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "g", **BASE64, "usage": FREE, "steps": [NESTED]},
+        {"id": "g", "usage": FREE, **BASE64, "steps": [NESTED]},
+        {"id": "g", **BASE64, "usage": {**FREE, "iterations": [NESTED]}},
+        {**BASE64, "service_tier": "flex", "provider": "A", "tools": [{"description": 'Say "hi"'}], "usage": FREE},
+        {"id": "g", "choices": [{"text": "x" * 90_000}], "system_fingerprint": 'a"b', "usage": FREE, "model": "m"},
+        {"error": {"code": 1, "metadata": {"raw": [{"a": "x", "n": 1}] * 6_000, "error_type": "rate_limited"}}},
+        {"error": {"message": "m" * 90_000, "metadata": {"provider_name": "A", "error_type": "x"}, "code": 502}},
+    ],
+    ids=["nested later", "after the head's", "inside", "escaped quotes", "escaped quote", "cut metadata", "code last"],
+)
+def test_the_ends_of_a_body_of_its_own_kind_say_what_the_whole_says(body: dict[str, Any]) -> None:
+    """A usage inside of something is not the body's, and a quote in a text ends none."""
+    said, wanted = fold(parse_body(json.dumps(body).encode())), fold([body])
+    if wanted.failure is not None and said.failure is not None:
+        assert (said.failure.type, said.failure.error_type) == (wanted.failure.type, wanted.failure.error_type)
+    else:
+        assert said == wanted
+
+
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_any_ends_are_read_without_an_exception(head: bytes, tail: bytes) -> None:
     """Whatever the bytes are."""

@@ -13,6 +13,7 @@ import time
 from hashlib import sha256
 from typing import Final
 
+from or_instrument._amounts import counted
 from or_instrument._calls.worker import PerProcess, Worker
 from or_instrument._money.books import FIRST_PAUSE_S, Books
 from or_instrument._money.schema import NotALedgerError
@@ -72,8 +73,11 @@ class Ledger:
         return True
 
     def finish(self, timeout_s: float) -> bool:
-        """Flush a ledger that is no longer in use. What then waits for one that cannot be written is told as lost."""
-        if self._tried(timeout_s):
+        """Flush a ledger that is no longer in use. What then waits for one that cannot be written is told as lost.
+
+        Waits where the file is merely locked, not where it cannot be written.
+        """
+        if self.flush(0) or (not self._is_broken() and self.flush(timeout_s)):
             return True
         books = self._books.made
         if books is not None and books.writing.acquire(blocking=False):
@@ -82,29 +86,30 @@ class Ledger:
             finally:
                 books.writing.release()
             if dropped:
-                _log.warning("%d calls that waited for the ledger %s are lost.", dropped, self._path)
+                self._tell_left(dropped, "now lost")
         return False
 
-    def close(self, timeout_s: float) -> None:
-        """Flush at the end, tell what could not be written, and leave all rows in the one file.
+    def close(self, *, is_written: bool) -> None:
+        """Leave all rows in the one file, where no other process has it open; tell what could not be written.
 
-        That is where no other process has it open. What comes later opens it again.
+        What comes later opens it again.
         """
-        self._tried(timeout_s)
-        books = self._books.made
+        books, left = self._books.made, 0
         if books is not None and books.writing.acquire(timeout=_STATEMENT_S):
             try:
-                left = books.left + len(books.lost)
+                left = 0 if is_written else books.left + len(books.lost)
                 books.close()
             finally:
                 books.writing.release()
-            if left:
-                _log.warning("%d calls that wait for the ledger %s are lost if the process ends now.", left, self._path)
+        if left:
+            self._tell_left(left, "lost if this process ends")
 
-    def _tried(self, timeout_s: float) -> bool:
-        """Flush, and wait where the file is merely locked, not where it cannot be written."""
+    def _tell_left(self, calls: int, fate: str) -> None:
+        _log.warning("the ledger %s could not take %s, %s.", self._path, counted(calls, "call"), fate)
+
+    def _is_broken(self) -> bool:
         books = self._books.made
-        return self.flush(0) or (books is not None and not books.is_broken and self.flush(timeout_s))
+        return books is not None and books.is_broken
 
     def _left(self, books: Books, deadline: float) -> int | None:
         # Asked while no batch is being made: what has left the queue is in the file then, or still counted.

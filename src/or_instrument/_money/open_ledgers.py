@@ -50,9 +50,9 @@ def flush_ledgers(timeout_s: float = _FLUSH_S) -> bool:
 
 def close_ledgers(timeout_s: float = _FLUSH_S) -> None:
     """Write all ledgers, or tell what is lost, and leave each as one file that can be moved and copied."""
-    deadline = time.monotonic() + timeout_s
+    is_written = flush_ledgers(timeout_s)
     for ledger in list(_ledgers.values()):
-        ledger.close(max(0.0, deadline - time.monotonic()))
+        ledger.close(is_written=is_written)
 
 
 def _hold_all() -> None:

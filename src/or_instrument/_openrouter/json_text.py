@@ -28,7 +28,7 @@ LIMIT: Final = 64 * 1024
 _HEAD: Final = 8 * 1024
 _TAIL: Final = 24 * 1024
 _USAGE: Final = b'"usage"'
-_TRIES: Final = 1_000
+_TRIES: Final = 64
 _STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}[\]]|,(?=\s*")', re.DOTALL)
 """A text, whole or to the end; a bracket; a comma before a key, or a text."""
 _STRUCTURAL: Final = re.compile(r'["{}[\],]')
@@ -115,13 +115,18 @@ def parse_ends(head: bytes, tail: bytes, usage: bytes = b"") -> list[object]:
     """Return the fields at the top of an object of which only the head, the tail and what is at `usage` are known."""
     finish = {name.decode(): reason.decode(errors="replace") for name, reason in FINISHED.findall(head + tail)}
     fields, is_event = _head_fields(head.decode(errors="replace"))
+    before = _object(fields.get("response")) if is_event else fields
     later = _tail_fields(tail.decode(errors="replace"), level=1 + is_event)
-    fields |= {"response": {**_object(fields.get("response")), **later}} if is_event else later
-    # What the head has of a usage object may be cut off.
-    said = [{"choices": [finish]}] * bool(finish) + [{"usage": _value_at(usage)}] * bool(usage) + [fields]
-    if _IS_ERROR.match(head) and "metadata" not in _object(fields.get("error")):
+    fields |= {"response": {**before, **later}} if is_event else later
+    said: list[object] = [{"choices": [finish]}] if finish else []
+    # What the head has of a usage object may be cut off; where it is whole, another one is inside of something.
+    if usage and "usage" not in later and not ("usage" in before and usage_in(head)):
+        said.append({"usage": _value_at(usage)})
+    said.append(fields)
+    error = _object(fields.get("error"))
+    if _IS_ERROR.match(head) and "error_type" not in _object(error.get("metadata")):
         said.append({"error": _error(head + tail)})
-    return [*said]
+    return said
 
 
 def _head_fields(head: str) -> tuple[dict[str, Any], bool]:
@@ -144,15 +149,18 @@ def _head_fields(head: str) -> tuple[dict[str, Any], bool]:
 
 
 def _tail_fields(tail: str, level: int) -> dict[str, Any]:
-    # The first quote begins a text, or ends one in which the tail begins; an escaped one does so too.
     begins = _STRUCTURAL.search(tail)
     if begins is None:
         return {}
-    return _fields_from(tail, begins.start(), level) or _fields_from(tail, tail.find('"') + 1, level)
+    # The first quote begins a text, or ends one in which the tail begins: who takes it wrongly finds less, or nothing.
+    return max((_fields_from(tail, begin, level) for begin in (begins.start(), tail.find('"') + 1)), key=len)
 
 
 def _fields_from(tail: str, begin: int, level: int) -> dict[str, Any]:
-    """Return the last fields of the object so many levels deep: those after the first of its values that ends here."""
+    """Return the last fields of the object that the tail closes at this level, 1 being the whole body.
+
+    They are those after the first of its values that ends here.
+    """
     inside, start = 0, None
     for found in reversed(list(_STRUCTURE.finditer(tail, begin))):
         mark = found[0]

@@ -161,7 +161,7 @@ def merge(former: Usage, later: Usage | None) -> Usage:
     """Return what two usage objects of one stream tell together, field by field.
 
     What the later one leaves out erases nothing, and its 0 replaces no number: services send the tokens first and the
-    cost next, or close with an empty object. Where that is one of zeros alone, its `is_byok: false` is none either.
+    cost next, or close with an empty object. Where it tells no cost, its `is_byok: false` says nothing.
     """
     if later is None:
         return former

@@ -28,9 +28,9 @@ from or_instrument._records import Call
 from or_instrument._telemetry.undelivered import UNDELIVERED
 
 TIMEOUT_S: Final = 5.0
-_TELLING_S: Final = 0.5
+_TELLING_S: Final = 0.3
 """Of these, kept for saying what could not be exported."""
-_THREADS: Final = 4  # traces, metrics, logs, and what is said of them
+_THREADS: Final = 4  # traces, metrics, logs; the ledger, and what is said of them
 Providers: TypeAlias = Callable[[], Iterable[object]]
 
 
@@ -88,18 +88,23 @@ class Exit:
         Where nothing has been recorded since the last time, it exports nothing.
         """
         began = monotonic()
+
+        def left_s(kept: float = 0.0) -> float:
+            return max(0.0, self._left_s - kept - (monotonic() - began))
+
         try:
             abandon_all()
             if self._has_news or REAPER.is_waited_for:
-                self._flushing = [self._begin(flush) for flush in self._flushes()]
+                self._flushing = [self._begin(partial(self._flush, flush)) for flush in self._flushes()]
             for flushed in self._flushing:
-                flushed.wait(max(0.0, self._left_s - _TELLING_S - (monotonic() - began)))
-            if self._flushing and UNDELIVERED.problem is not None:
+                flushed.wait(left_s(_TELLING_S))
+            if not all(flushed.is_set() for flushed in self._flushing):
                 # Not here: logging takes locks.
-                telling = self._begin(lambda _left_s: UNDELIVERED.tell())
-                telling.wait(max(0.0, self._left_s - (monotonic() - began)))
+                self._flushing.append(self._begin(UNDELIVERED.tell))
+            for flushed in self._flushing:
+                flushed.wait(left_s())
         finally:
-            self._left_s = max(0.0, self._left_s - (monotonic() - began))
+            self._left_s = left_s()
 
     def _exit(self) -> None:
         is_closed = False
@@ -117,13 +122,12 @@ class Exit:
         ]
         return [close_ledgers, *exports]
 
-    def _begin(self, flush: Callable[[float], object]) -> threading.Event:
+    def _begin(self, do: Callable[[], object]) -> threading.Event:
         done = threading.Event()
 
         def job() -> None:
             try:
-                self._settle()
-                flush(max(0.0, self._left_s - 2 * _TELLING_S))  # who flushes the ledger tells what is left
+                do()
             except Exception as exc:  # noqa: BLE001 - the shield
                 report("exporting at exit", exc)
             finally:
@@ -144,6 +148,10 @@ class Exit:
             except IndexError:
                 return
             job()
+
+    def _flush(self, flush: Callable[[float], object]) -> None:
+        self._settle()
+        flush(max(0.0, self._left_s - _TELLING_S))
 
     def _settle(self) -> None:
         if not self._is_over:  # then this may be part of the recording of a call, which must not wait for itself

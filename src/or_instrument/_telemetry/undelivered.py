@@ -46,7 +46,7 @@ class Undelivered:
 
     def forget(self) -> None:
         """Begin anew: this is another process than the one that it was forked from."""
-        self._problems: dict[int, str] = {}
+        self._problems: dict[object, str] = {}
         self._told_at: float | None = None
 
     @property
@@ -56,7 +56,7 @@ class Undelivered:
 
     def watched(self, exporter: E, failure: enum.Enum) -> E:
         """Return the exporter, with its failures told here; `failure` is what it returns where it raises."""
-        where, export = _endpoint(exporter), exporter.export  # type: ignore[attr-defined]
+        where, export, which = _endpoint(exporter), exporter.export, object()  # type: ignore[attr-defined]
         for name in list(logging.root.manager.loggerDict):
             if name.startswith("opentelemetry."):
                 logging.getLogger(name).addFilter(_HEARING)
@@ -66,10 +66,10 @@ class Undelivered:
 
             def hear(reason: str) -> None:
                 said.append(reason)
-                self._problems[id(exporter)] = f"{where}: {plain(said[0])}"
+                self._problems[which] = f"{where}: {plain(said[0])}"
 
             # The process may end before there is one.
-            self._problems.setdefault(id(exporter), f"{where}: {_NO_ANSWER}")
+            self._problems.setdefault(which, f"{where}: {_NO_ANSWER}")
             token = _hear.set(hear)
             try:
                 result = export(*args, **kwargs)
@@ -79,7 +79,7 @@ class Undelivered:
             finally:
                 _hear.reset(token)
             if result != failure:
-                self._problems.pop(id(exporter), None)
+                self._problems.pop(which, None)
             else:
                 if not said:
                     hear("no reason was given")
