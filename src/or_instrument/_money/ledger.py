@@ -66,8 +66,8 @@ class Ledger:
             if written is not None:
                 # Where nothing was left to be written, the thread has done it.
                 left = left - written if written else 0
-            elif time.monotonic() + books.pause_s < deadline:
-                time.sleep(books.pause_s)
+            elif (left_s := deadline - time.monotonic()) > 0:
+                time.sleep(min(books.pause_s, left_s))  # the last try is at the end of the time
             else:
                 return False
         return True
