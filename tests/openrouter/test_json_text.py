@@ -151,6 +151,13 @@ def test_the_ends_say_what_the_whole_says(reply: dict[str, Any], separators: tup
     assert fold(parse_body(text.encode())) == fold([reply])
 
 
+@pytest.mark.parametrize("tail", ["x" * 30_000, "x" * 30_000 + '","a":1,"b":nope}'], ids=["no end", "no value"])
+def test_a_large_body_that_is_broken_off_says_what_came_before(tail: str) -> None:
+    """Its tail says nothing."""
+    (said,) = parse_body(('{"id":"gen-1","model":"m","z":"' + "x" * 70_000 + tail).encode())
+    assert said == {"id": "gen-1", "model": "m"}
+
+
 NESTED: dict[str, Any] = {"usage": {"input_tokens": 900, "cost": 9, "cost_details": {"upstream_inference_cost": 7}}}
 FREE: dict[str, Any] = {"input_tokens": 3, "output_tokens": 5, "cost": 0}
 BASE64: dict[str, Any] = {"output": [{"result": "QUJD" * 30_000}]}
@@ -164,10 +171,24 @@ BASE64: dict[str, Any] = {"output": [{"result": "QUJD" * 30_000}]}
         {"id": "g", **BASE64, "usage": {**FREE, "iterations": [NESTED]}},
         {**BASE64, "service_tier": "flex", "provider": "A", "tools": [{"description": 'Say "hi"'}], "usage": FREE},
         {"id": "g", "choices": [{"text": "x" * 90_000}], "system_fingerprint": 'a"b', "usage": FREE, "model": "m"},
+        {
+            "type": "x",
+            "response": {"id": "g", "model": "m", **BASE64, "usage": FREE},
+            "extra": {"a": "b", "model": "z"},
+        },
         {"error": {"code": 1, "metadata": {"raw": [{"a": "x", "n": 1}] * 6_000, "error_type": "rate_limited"}}},
         {"error": {"message": "m" * 90_000, "metadata": {"provider_name": "A", "error_type": "x"}, "code": 502}},
     ],
-    ids=["nested later", "after the head's", "inside", "escaped quotes", "escaped quote", "cut metadata", "code last"],
+    ids=[
+        "nested later",
+        "after the head's",
+        "inside",
+        "escaped quotes",
+        "escaped quote",
+        "beside",
+        "cut metadata",
+        "code last",
+    ],
 )
 def test_the_ends_of_a_body_of_its_own_kind_say_what_the_whole_says(body: dict[str, Any]) -> None:
     """A usage inside of something is not the body's, and a quote in a text ends none."""

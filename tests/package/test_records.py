@@ -18,6 +18,7 @@ from record_tables import RECORDS, tables, written
 import or_instrument
 from or_instrument import BudgetExceeded, Call, Failure, LookupFailed, Reply, Request, Usage
 from or_instrument import _field_docs as docs
+from or_instrument._amounts import counted
 
 REQUEST = Request("chat", "openrouter", "acme/large", "openrouter.ai", 443)
 AMOUNTS = st.floats(0, allow_nan=False, allow_infinity=False)
@@ -200,3 +201,9 @@ def test_a_record_is_pickled_as_what_it_is() -> None:
     """As a sink that hands calls to another process needs it."""
     call = Call(1, REQUEST, Reply(usage=Usage(cost=0.5)), "complete", 0, 1.0)
     assert pickle.loads(pickle.dumps(call)) == call  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (12, "12 calls")])
+def test_a_count_in_words_knows_one_from_several(count: int, words: str) -> None:
+    """What is printed of one call is no plural."""
+    assert counted(count, "call") == words

@@ -167,9 +167,8 @@ def _fields_from(tail: str, begin: int, level: int) -> dict[str, Any]:
         if mark == ",":
             start = found.end() if inside == level else start
         elif mark in _CLOSING:
-            if inside == level and start is not None:
-                break
             inside -= 1
+            start = None if inside < level else start  # those were of another object beside it
         elif mark in _CLOSING.values():
             inside += 1
     with suppress(ValueError, RecursionError):

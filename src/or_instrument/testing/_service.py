@@ -45,7 +45,7 @@ class Service:
 
     def __init__(self, prices: Prices | None = None) -> None:
         """Take the price of each model. Raises `TypeError` or `ValueError` where they are no prices."""
-        self.prices = checked_prices(prices)
+        self.prices: Prices = checked_prices(prices)
         self._changed = threading.Condition()
         self.reset()
 
