@@ -128,8 +128,10 @@ def slow(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """The core: what the tests of one process reach of it, branches too."""
     session.install("-e", ".[test]")
-    # Without the tests that fork: coverage's own lock may be held by another thread at that moment.
-    session.run("pytest", "-q", "--cov", "--cov-report=", "-k", "not fork and not Fork", *CORE_TESTS, *session.posargs)
+    # Without the tests that fork: coverage's own lock may be held by another thread at that moment. And without that of
+    # an open stream's memory: of each frame that waits coverage keeps something too.
+    measured = "not fork and not Fork and not holds_little"
+    session.run("pytest", "-q", "--cov", "--cov-report=", "-k", measured, *CORE_TESTS, *session.posargs)
     # What runs only in a forked child, or only with an older SDK, is run by other tests.
     include = ",".join(f"*/or_instrument/{path}" for path in CORE)
     session.run("coverage", "report", "--fail-under=99.8", "--precision=1", f"--include={include}")

@@ -98,7 +98,8 @@ class Observer:
         self, endpoint: Endpoint, request: Request, body: Mapping[str, object], whom: Callable[[], Any]
     ) -> Exchange:
         told = () if self._keyed is None else (self._keyed(),)
-        sinks: Sequence[Sink] = (*told, *self._sinks)
+        # A tuple of its own takes memory of each open stream.
+        sinks: Sequence[Sink] = (*told, *self._sinks) if told else self._sinks
         recovery = None
         if endpoint.is_named:
             if trackers := TRACKERS.get():
