@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +240,34 @@ def test_grpc_that_meets_http_is_told() -> None:
     pytest.importorskip("grpc")
     with http_receiver() as receiver:
         env = environ(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-        findings = _findings(env, "--timeout", "8", code=1)
-    remedies = [finding["remedy"] for finding in findings if finding["subject"] == "otlp"]
-    assert all("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in remedy for remedy in remedies)
+        findings = _findings(env, "--timeout", "0.5", code=1)
+    of_otlp = [finding for finding in findings if finding["subject"] == "otlp"]
+    assert len(of_otlp) == 2
+    for finding in of_otlp:
+        assert "HTTP/1 is spoken there" in finding["found"]
+        assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in finding["remedy"]
+
+
+def test_grpc_that_refuses_is_not_called_http(here: Here) -> None:
+    """A server that speaks HTTP/2 and takes no traces has its own word told."""
+    grpc = pytest.importorskip("grpc")
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        endpoint = f"http://127.0.0.1:{port}"
+        found = _found(here, code=1, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    finally:
+        server.stop(None).wait()
+    assert "UNIMPLEMENTED" in _told(found, "otlp")
+    assert "HTTP/1 is spoken" not in _told(found, "otlp")
+
+
+def test_a_port_is_no_status() -> None:
+    """A port with 404 in it, which an exporter names where it failed, is not taken for a path that is not there."""
+    said = "Failed to export traces to 127.0.0.1:40451, error code: StatusCode.UNAVAILABLE"
+    assert "no such path" not in doctor_checks._remedy("TRACES", said)
+    assert "no such path" in doctor_checks._remedy("TRACES", "Failed to export, code: 404, reason: Not Found")
 
 
 def test_the_distributions_protocol_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

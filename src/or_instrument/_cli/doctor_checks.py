@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _HOOK: Final = "or_instrument_startup.pth"
 _PACKAGES: Final = ("or-instrument", "openai", "wrapt", "opentelemetry-api", "opentelemetry-sdk")
 _ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP{signal}_ENDPOINT" for signal in ("", "_TRACES", "_METRICS"))
 _HTTP_PORT: Final = 4318
+_NO_PATH: Final = re.compile(r"\b40[45]\b|Not Found")
 _DISTRIBUTION: Final = "opentelemetry-distro"
 _OTHERS: Final = (
     "opentelemetry-instrumentation-genai-openai",
@@ -167,7 +169,7 @@ def greenlets() -> Iterator[Finding]:
 def _remedy(signal: str, reason: str) -> str:
     if reason == "connection refused":
         return "nobody listens there: start the collector, or check OTEL_EXPORTER_OTLP_ENDPOINT"
-    if "404" in reason or "405" in reason or "Not Found" in reason:
+    if _NO_PATH.search(reason):
         return f"the server has no such path: OTEL_{signal}_EXPORTER=none where it takes no {signal.lower()}"
     if "HTTP/2" in reason:
         return "HTTP is spoken there, not gRPC: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"

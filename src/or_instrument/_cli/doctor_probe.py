@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -17,6 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from or_instrument._telemetry.exporters import load, metric_exporter, protocol, span_exporter
 from or_instrument._telemetry.undelivered import plain
 from or_instrument._version import __version__
+
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 
 
 class Sent(NamedTuple):
@@ -83,23 +85,34 @@ def _sent(signal: str, exporter: Any, data: object, timeout_s: float) -> Sent:
         log.removeHandler(heard)
         log.propagate = was_propagated
     is_accepted = bool(results) and results[0].name == "SUCCESS"
-    endpoint = str(getattr(exporter, "_endpoint", "the endpoint"))
-    return Sent(
-        endpoint, protocol(signal), is_accepted, "" if is_accepted else _reason(endpoint, heard.said, timeout_s)
-    )
+    endpoint, spoken = str(getattr(exporter, "_endpoint", "the endpoint")), protocol(signal)
+    if is_accepted:
+        return Sent(endpoint, spoken, True, "")
+    is_plain_grpc = spoken == "grpc" and bool(getattr(exporter, "_insecure", False))
+    return Sent(endpoint, spoken, False, _reason(endpoint, heard.said, timeout_s, is_plain_grpc))
 
 
-def _reason(endpoint: str, said: str, timeout_s: float) -> str:
+def _reason(endpoint: str, said: str, timeout_s: float, is_plain_grpc: bool) -> str:
     # An exporter that has no time for a second attempt does not say why the first one failed.
     address = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     try:
         port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname or "", port), timeout_s).close()
+        with socket.create_connection((address.hostname or "", port), timeout_s) as connection:
+            if is_plain_grpc and _answers_in_text(connection):
+                return "HTTP/1 is spoken there, not the HTTP/2 of gRPC"
     except ConnectionRefusedError:
         return "connection refused"
     except (OSError, ValueError):
         pass
     return plain(said) or f"no answer within {timeout_s:g} seconds"
+
+
+def _answers_in_text(connection: socket.socket) -> bool:
+    # gRPC's own message depends on whether it reads the answer before the connection is reset. HTTP/2 answers with a
+    # SETTINGS frame, which begins with a length in binary (RFC 9113, sections 3.4 and 4.1), TLS with a binary alert.
+    connection.sendall(_PREFACE)
+    begin = connection.recv(4)
+    return begin.isascii() and begin.decode("ascii").isprintable() and bool(begin)
 
 
 def _span() -> Any:
