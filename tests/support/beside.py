@@ -5,7 +5,8 @@ python beside.py '{"mode": "own", "phases": [["ours()", []], ["...", ["chat"]]]}
 Each phase is code that is run, such as what switches another instrumentation on, and the kinds of calls that are made
 after it. The code finds here `ours`, which switches ours on, and for the others' sake `sink`, the URL of a server on
 `port` that takes whatever they export; `processor`, which keeps the spans, for a tracer provider of their own;
-`tracers`, the provider that is set; and `wrap`, a list of functions that each client is passed through.
+`tracers`, the provider that is set; `wrap`, a list of functions that each client is passed through; and `settle`, a
+list of functions that wait for what another instrumentation does after a call.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ processor = SimpleSpanProcessor(exporter)
 tracers = TracerProvider()
 calls: list[or_instrument.Call] = []
 wrap: list[Callable[[Any], Any]] = []
+settle: list[Callable[[], object]] = []
 
 
 class Sink(BaseHTTPRequestHandler):
@@ -237,6 +239,8 @@ def told(fake: FakeOpenRouter, kind: str) -> dict[str, Any]:
     calls.clear()
     before = fake.charged_usd
     globals()[kind](fake)
+    for wait in settle:
+        wait()
     gc.collect()
     or_instrument.flush()
     return {
