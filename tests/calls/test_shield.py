@@ -8,6 +8,7 @@ import pytest
 
 from or_instrument._calls import shield as _shield
 from or_instrument._calls.shield import report
+from or_instrument._errors import LookupFailed
 
 SECRET = "the prompt was: SECRET"  # noqa: S105 - stands for a prompt
 
@@ -39,6 +40,12 @@ def test_a_failure_is_one_warning_without_its_text(caplog: pytest.LogCaptureFixt
     assert record.getMessage().startswith("reading a reply failed with ValueError; the call itself is unaffected")
     assert "SECRET" not in caplog.text
     assert record.exc_info is None
+
+
+def test_why_a_look_up_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A key that is wrong is told from a service that is down; what a failed look-up says of it is our own text."""
+    report("reading the account", LookupFailed("GET /key", 1, "HTTP 401"))
+    assert "failed with LookupFailed (GET /key was asked once; the last answer was HTTP 401.); the" in caplog.text
 
 
 def test_the_record_tells_where_it_was_raised(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from or_instrument._errors import LookupFailed
+
 _CAUSES_LIMIT: Final = 256
 _reported: set[tuple[str, type[BaseException]]] = set()
 
@@ -11,15 +13,16 @@ _reported: set[tuple[str, type[BaseException]]] = set()
 def report(where: str, exc: BaseException) -> None:
     """Log a failure of ours, once for each place and kind of exception.
 
-    The exception's text is left out: it may quote what the call was about.
+    The exception's text is left out: it may quote what the call was about. That of a look-up is our own, and says why.
     """
     if not _is_first(where, type(exc)):
         return
+    kind = type(exc).__qualname__
     _warn(
         "%s failed with %s; the call itself is unaffected, telemetry of it may be incomplete. Further failures of "
         "this kind are not logged.",
         where,
-        type(exc).__qualname__,
+        f"{kind} ({exc})" if isinstance(exc, LookupFailed) else kind,
         where=_place(exc),
     )
 
