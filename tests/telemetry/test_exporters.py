@@ -224,6 +224,16 @@ def test_a_wrong_exporter_is_refused() -> None:
         or_instrument.instrument(exporter="zipkin")
 
 
+@pytest.mark.parametrize(("named", "is_told"), [("zipkin", True), ("otlp_proto_grpc", False), ("console,otlp", False)])
+def test_another_exporter_of_the_standard_variable_is_a_warning(
+    named: str, is_told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who names one that is not ours to make learns that OTLP is used."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", named)
+    assert _exporters.span_exporter() is not None
+    assert (f"OTEL_TRACES_EXPORTER={named!r} is ignored" in caplog.text) is is_told
+
+
 def test_a_wrong_protocol_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A protocol that there is not is told once, and the standard's default is used."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")

@@ -105,8 +105,12 @@ def protocol(signal: str) -> str:
 
 
 def _otlp(signal: str, module: str, name: str) -> Exporter | None:
-    if os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none":
+    variable = f"OTEL_{signal}_EXPORTER"
+    named = os.environ.get(variable, "").strip().lower()
+    if named == "none":
         return None
+    if named and "otlp" not in named:
+        _log.warning("%s=%r is ignored by or_instrument, whose exporter is otlp (allowed: otlp, none)", variable, named)
     exporter: Exporter = getattr(require(f"{_PACKAGES[protocol(signal)]}.{module}", "otlp"), name)
     return without_empty_variables()(exporter)
 
