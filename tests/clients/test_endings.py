@@ -218,20 +218,33 @@ def test_a_dropped_stream_is_settled_without_a_flush(
     assert recorded.wait(60)
 
 
-@pytest.mark.parametrize(
-    ("answer", "options"),
-    [
-        pytest.param(Answer(chunks=6, abort_after=2), {}, id="dropped"),
-        pytest.param(Answer(chunks=6, hold_after=2, gate=threading.Event()), {"timeout": 2}, id="timeout"),
-    ],
-)
+class Gate(threading.Event):
+    """A gate that is never opened, and tells when the service has come to it: what stands before it has been sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_reached = threading.Event()
+
+    def is_set(self) -> bool:
+        """Tell, and do not open."""
+        self.is_reached.set()
+        return False
+
+
+@pytest.mark.parametrize("how", ["dropped", "timeout"])
 def test_a_connection_that_fails_in_a_stream(
-    answer: Answer, options: dict[str, Any], fake: FakeOpenRouter, client: openai.OpenAI, telemetry: Telemetry
+    how: str, fake: FakeOpenRouter, client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     """A stream that breaks is an error with the exception's class name."""
-    fake.default = answer
+    gate = Gate()
+    fake.default = Answer(chunks=6, abort_after=2) if how == "dropped" else Answer(chunks=6, hold_after=2, gate=gate)
+    stream = opened(client, timeout=60)
+    if how == "timeout":
+        # Not sooner: the first chunk itself might come too late.
+        assert gate.is_reached.wait(60)
+        stream.response.request.extensions["timeout"]["read"] = 0.1
     with pytest.raises(Exception, match=r".") as caught:
-        list(opened(client, **options))
+        list(stream)
 
     (call,) = telemetry.calls
     kind = type(caught.value)
