@@ -314,19 +314,20 @@ def test_an_interrupt(exc: type[BaseException], in_flight: bool, telemetry: Tele
 
 
 @pytest.fixture
-def held(fake: FakeOpenRouter) -> Iterator[threading.Event]:
-    """Hold every stream after its second chunk, until the event is set; it is set in the end."""
-    gate = threading.Event()
-    fake.default = Answer(chunks=6, cost=0.5, hold_after=2, gate=gate)
-    yield gate
-    gate.set()
-
-
-@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Return two threads."""
     with ThreadPoolExecutor(2) as made:
         yield made
+
+
+@pytest.fixture
+def held(fake: FakeOpenRouter, pool: ThreadPoolExecutor) -> Iterator[threading.Event]:
+    """Hold every stream after its second chunk, until the event is set; it is set in the end."""
+    del pool  # whose threads, which may read such a stream, are waited for after that
+    gate = threading.Event()
+    fake.default = Answer(chunks=6, cost=0.5, hold_after=2, gate=gate)
+    yield gate
+    gate.set()
 
 
 def wait_until_read(stream: Any) -> None:
