@@ -60,6 +60,16 @@ def _all_has_been_read(fake: OddAccount) -> Iterator[None]:
             thread.join(60)
 
 
+@pytest.fixture(autouse=True)
+def _all_has_been_read(fake: OddAccount) -> Iterator[None]:
+    """No thread is in the midst of reading when the service goes: seconds later it would complain in another test."""
+    yield
+    fake.gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "or_instrument-account":
+            thread.join(60)
+
+
 class Meter:
     """A provider of its own, and what it has collected."""
 
