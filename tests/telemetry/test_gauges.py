@@ -18,6 +18,7 @@ import odd_account
 import openai
 import pytest
 from filled_ledger import call, fill
+from fresh_install import until
 from odd_account import OddAccount
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -349,7 +350,8 @@ def test_a_key_that_changes_while_it_is_read_is_no_reading_of_the_next(
     client.chat.completions.create(model="a/model", messages=[])
     read = gauges_module._read
     with observe_account(client, meter_provider=meter.provider, every_s=3600) as gauges:
-        gauges.refresh()
+        # That of the thread, which would otherwise be one that changes it.
+        until(lambda: gauges._last is not None, "the first reading")
 
         def changing(asking: Any) -> KeyStatus:
             told = read(asking)
