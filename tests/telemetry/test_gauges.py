@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import odd_account
@@ -49,16 +51,6 @@ def fake() -> Iterator[OddAccount]:
     """Return a running service with odd answers."""
     with OddAccount() as service:
         yield service  # type: ignore[misc]
-
-
-@pytest.fixture(autouse=True)
-def _all_has_been_read(fake: OddAccount) -> Iterator[None]:
-    """No thread is in the midst of reading when the service goes: seconds later it would complain in another test."""
-    yield
-    fake.gate.set()
-    for thread in threading.enumerate():
-        if thread.name == "or_instrument-account":
-            thread.join(60)
 
 
 @pytest.fixture(autouse=True)
@@ -291,6 +283,22 @@ def test_what_no_call_explains_is_shown(tmp_path: Path) -> None:
     later = Unattributed(str(path), "h", KEY_HASH)
     assert later.refresh(read(Decimal("10.75"))) == Decimal("-0.625")
     assert Unattributed(str(path), "h", "another key").refresh(read(Decimal(3))) == 0
+
+
+def test_a_ledger_that_is_locked_for_a_moment_is_compared_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while somebody makes the file, or writes into it."""
+    path = tmp_path / "costs.db"
+    book(path, call(1, 7.0, host="h"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def wait(_s: float) -> None:
+            if other.in_transaction:
+                other.execute("ROLLBACK")
+
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=wait)
+        monkeypatch.setattr("or_instrument._money.unattributed.time", clock)
+        assert Unattributed(str(path), "h", KEY_HASH).refresh(read(Decimal(10))) == 0
 
 
 def test_rows_that_were_removed_stay_explained(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _STEP: Final = 10_000
 _PENDING_LIMIT: Final = 10_000
 _FORK_WAIT_S: Final = 1.0
+_PATIENCE_S: Final = 1.0
+_PAUSE_S: Final = 0.01
 _COMPARING: Final = PerKind(new_lock)
 """Held while a ledger is open here: one for all, so that a fork can be made while none is."""
 _held: Final[list[Lock]] = []
@@ -50,6 +52,17 @@ class Unattributed:
 
         Raises what `open_ledger` raises.
         """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._compare(now)
+            except Exception as exc:
+                # Whoever makes the file or writes into it is done in a moment. Not waited for in C, as the writer.
+                if "locked" not in str(exc) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    def _compare(self, now: Reading) -> Decimal:
         with _COMPARING(), closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
             if not self._readings(ledger, now.at):
                 note_reading([ledger], self._host, self._key, now)
