@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import openai
 import pytest
+from fresh_install import until
 from in_memory import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -251,6 +252,7 @@ def test_the_gauges_of_the_account_are_registered(
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     with or_instrument.observe_account(client, meter_provider=provider) as gauges:
+        until(lambda: gauges._last is not None, "the first reading")  # none of the thread's is under way after it
         gauges.refresh()
         said = reader.get_metrics_data()
     provider.shutdown()
