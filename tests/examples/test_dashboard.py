@@ -114,7 +114,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             account.refresh()
             or_instrument.uninstrument()
             prometheus.wait_until(lambda p: scraped(p) == len(calls))
-            prometheus.wait_until(lambda p: p.query(ACCOUNT)[by("job")(JOB)] == float(fake.charged_usd))
+            prometheus.wait_until(lambda p: p.query(ACCOUNT).get(by("job")(JOB)) == float(fake.charged_usd))
             yield World(fake, calls, prometheus)
     server.shutdown()
     server.server_close()
@@ -331,7 +331,7 @@ def test_every_panel_has_an_expectation() -> None:
 @pytest.mark.parametrize(("title", "ref"), EXPECTED, ids=lambda part: part.replace(" ", "-"))
 def test_panel_shows_what_the_service_charged(world: World, title: str, ref: str) -> None:
     """The expression gives on Prometheus what the fake service's own books say."""
-    shown = world.prometheus.query(expression(panels()[title], ref))
+    shown = world.prometheus.query_up(expression(panels()[title], ref))
 
     assert shown == pytest.approx(EXPECTED[title, ref](world), rel=1e-9, abs=1e-15)
 

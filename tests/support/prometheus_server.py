@@ -82,6 +82,22 @@ class Prometheus:
             raise AssertionError(f"{error.read().decode()} for {expression}") from None
         return {frozenset(item["metric"].items()): float(item["value"][1]) for item in result}
 
+    def query_up(self, expression: str) -> dict[Labels, float]:
+        """Return the same while all targets are up: of one whose scrape came too late, gauges are gone until the next.
+
+        Half a second is all that a scrape has, and this process may be busy.
+        """
+        found: dict[Labels, float] = {}
+
+        def is_whole(_: Prometheus) -> bool:
+            found.clear()
+            was_up = all(self.query("up").values())
+            found.update(self.query(expression))
+            return was_up and all(self.query("up").values())
+
+        self.wait_until(is_whole)
+        return found
+
     def wait_until(self, condition: Callable[[Prometheus], bool]) -> None:
         """Ask until the condition holds; at most half a minute."""
         deadline = time.monotonic() + PATIENCE_S
