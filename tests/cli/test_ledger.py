@@ -5,17 +5,22 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filled_ledger import call, fill, note_lost
 
-from or_instrument._cli import main
+from or_instrument._cli import ledger_options, main
 from or_instrument._money.schema import open_ledger
 
 
-def test_prune_keeps_the_last_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_keeps_the_last_days(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Today and those before it; older rows go, and so does what is known of lost ones."""
     now = datetime.now(timezone.utc)
+    clock = SimpleNamespace(now=lambda _zone: now)  # it may be midnight
+    monkeypatch.setattr(ledger_options, "datetime", clock)
     ages = (0, 1, 2, 3)
     days = [(now - timedelta(days=age)).strftime("%Y-%m-%dT00:00") for age in ages]
     path = fill(tmp_path / "costs.db", [call(age, 1.0, at) for age, at in zip(ages, days, strict=True)])
