@@ -101,9 +101,11 @@ def test_switched_on_and_off_meanwhile(
     instrumented()
     with ThreadPoolExecutor(9) as pool:
         toggling = pool.submit(toggle)
-        list(pool.map(lambda end: one(client, end), ("reply", "complete") * 40))
-        stop.set()
-        toggling.result(10)
+        try:
+            list(pool.map(lambda end: one(client, end), ("reply", "complete") * 40))
+        finally:
+            stop.set()  # else a call that fails is waited for by the pool for ever
+        toggling.result(60)
 
     assert len(fake.requests) == 80
     assert len({call.id for call in calls}) == len(calls) <= 80
