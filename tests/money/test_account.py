@@ -31,6 +31,8 @@ from or_instrument._openrouter.account import (
 )
 from or_instrument.testing import Answer
 
+NOON = 1_795_694_400.0  # 2026-11-26
+
 
 @pytest.fixture
 def fake() -> Iterator[OddAccount]:
@@ -79,7 +81,7 @@ async def test_async_twins_do_the_same(fake: OddAccount, aclient: openai.AsyncOp
 
 def test_key_and_credits_are_exact(fake: OddAccount, client: openai.OpenAI) -> None:
     """Limits and usage are decimals; what is left is their exact difference."""
-    fake.management_key, fake.key_limit_usd = True, 0.3
+    fake.management_key, fake.key_limit_usd, fake.now = True, 0.3, lambda: NOON  # the day, or the month, may end
     fake.script(Answer(cost=0.1))
     ask(client)
     key, credit = or_instrument.fetch_key(client), or_instrument.fetch_credits(client)

@@ -197,7 +197,7 @@ def test_sdk_reads_the_generation(fake: FakeOpenRouter, client: OpenRouter, answ
 
 def test_sdk_reads_the_key(fake: FakeOpenRouter, client: OpenRouter) -> None:
     """The official SDK sees in GET /key what was charged and what is left of the limit."""
-    fake.key_limit_usd = 2.5
+    fake.key_limit_usd, fake.now = 2.5, lambda: 1_795_694_400.0  # the month may end meanwhile
     fake.script(Answer(cost=0.5, byok=True, upstream=1.25))
     client.chat.send(model="a/model", messages=MESSAGES)
     data = client.api_keys.get_current_key_metadata().data
