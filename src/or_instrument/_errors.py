@@ -18,6 +18,11 @@ class LookupFailed(Exception):  # noqa: N818 - the name is public
         self.last_answer: str = last_answer
         times = "once" if attempts == 1 else f"{attempts} times"
         super().__init__(f"{question} was asked {times}; the last answer was {last_answer}.{hint and f' {hint}'}")
+        self._hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle makes it again from, as pools of processes do."""
+        return type(self), (self.question, self.attempts, self.last_answer, self._hint), self.__dict__
 
 
 class BudgetExceeded(Exception):  # noqa: N818 - the name is public
@@ -35,3 +40,7 @@ class BudgetExceeded(Exception):  # noqa: N818 - the name is public
             f"{scope} has spent {spent_usd} USD of its limit of {limit_usd} USD; the call was not sent. "
             "Raise limit_usd or leave the scope to go on."
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle makes it again from, as pools of processes do."""
+        return type(self), (self.name, self.spent_usd, self.limit_usd), self.__dict__

@@ -203,6 +203,17 @@ def test_a_record_is_pickled_as_what_it_is() -> None:
     assert pickle.loads(pickle.dumps(call)) == call  # noqa: S301 - our own
 
 
+@pytest.mark.parametrize(
+    "error",
+    [BudgetExceeded("nightly", Decimal("0.30"), Decimal("0.25")), LookupFailed("GET /key", 3, "HTTP 401", "Check it.")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_pickled_as_what_it_is(error: Exception) -> None:
+    """A pool of processes breaks, or waits for ever, where it cannot read what a job has raised."""
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
 @pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (12, "12 calls")])
 def test_a_count_in_words_knows_one_from_several(count: int, words: str) -> None:
     """What is printed of one call is no plural."""
