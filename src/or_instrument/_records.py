@@ -209,6 +209,10 @@ class Call(NamedTuple):
     provider_switched: bool | None = None
     """Whether its session has gone to another provider and lost the prompt cache there; `None`: that is not known."""
 
+    def __reduce__(self) -> tuple[type[Call], tuple[object, ...]]:
+        """Return what pickle makes it again from: without the span, which cannot go to another process."""
+        return type(self), tuple(self._replace(context=None))
+
     @property
     def usage(self) -> Usage | None:
         """The reply's usage object."""
