@@ -52,6 +52,13 @@ def test_what_no_spreadsheet_would_run_is_as_it_is(text: str) -> None:
     assert cell_of(text) == text_of_cell(text) == text
 
 
+def test_a_long_value_is_read_back() -> None:
+    """It may have more than the 128 KiB that `csv` takes for the longest."""
+    made = tracker(call(1, 0.5, tag="x" * 200_000))
+    for text in (totals_csv(made._tally.totals), rows_csv((made._tally.rows or {}).values())):
+        assert same(_readback._read_csv(text), made._tally.totals)
+
+
 def test_a_nul_is_shown_as_what_cannot_be_shown() -> None:
     """Not every Python reads a CSV that has one."""
     assert "\0" not in rows_csv((tracker(call(1, 0.5, "a\0b"))._tally.rows or {}).values())

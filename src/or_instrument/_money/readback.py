@@ -126,6 +126,8 @@ def _read_csv(text: str, cut: Cut = _ALL) -> tuple[Totals, _Problems]:
     text += end
     # A number in what is left may have been cut.
     problems = [(text.count("\n") + 1, "is half-written: the last line has no end")] if rest else _Problems()
+    # Of its own accord it reads no value of more than 128 KiB, which an attribute may have.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     lines = csv.reader(io.StringIO(text), strict=True)
     header = tuple(next(lines, ()))
     is_former = header in _FORMER_HEADERS
