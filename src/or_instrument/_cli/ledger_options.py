@@ -95,4 +95,6 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, NotALedgerError, sqlite3.Error) as exc:
+        if isinstance(exc, OSError) and exc.filename is None:
+            raise  # it is of what is printed meanwhile, and not of the file
         raise ConfigError(f"the ledger {path} cannot be used: {getattr(exc, 'strerror', None) or exc}") from exc

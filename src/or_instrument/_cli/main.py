@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -11,6 +13,8 @@ from or_instrument._cli import cost, demo, doctor, ledger, reconcile, run
 from or_instrument._errors import ConfigError
 from or_instrument._extras import MissingExtra
 from or_instrument._version import __version__
+
+_NOT_DONE: Final = 2
 
 
 class _Command(NamedTuple):
@@ -34,11 +38,23 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 where what was asked for cannot be done."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names come from outside, and may have what the encoding of this terminal lacks.
+        sys.stdout.reconfigure(errors="replace")
     try:
-        return _COMMANDS[args.command].run(args)
+        code = _COMMANDS[args.command].run(args)
+        sys.stdout.flush()
     except (ConfigError, MissingExtra) as exc:
         print(f"or-instrument {args.command}: {exc}", file=sys.stderr)
-        return 2
+        return _NOT_DONE
+    except OSError as exc:
+        # A reader that has gone has seen enough, as `head` has.
+        if not isinstance(exc, BrokenPipeError):
+            print(f"or-instrument {args.command}: {exc}", file=sys.stderr)
+        # The interpreter would try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOT_DONE
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
