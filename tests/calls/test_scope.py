@@ -6,7 +6,8 @@ import enum
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from typing import Any
@@ -92,6 +93,19 @@ def test_a_scope_can_be_a_decorator() -> None:
         return current()
 
     assert inside() == inside() == {"feature": "search"}
+    assert current() == {}
+
+
+def test_a_generator_is_ended_in_any_context() -> None:
+    """Each step of one is in a context of its own where Starlette streams it, and a loop ends one in a task."""
+
+    def steps() -> Iterator[dict[str, object]]:
+        with attributes(tenant="acme"):
+            yield current()
+
+    generator = steps()
+    assert copy_context().run(next, generator) == {"tenant": "acme"}
+    assert copy_context().run(list, generator) == []
     assert current() == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -69,7 +69,9 @@ def attributes(**attrs: GivenValue) -> Iterator[None]:
     try:
         yield
     finally:
-        ATTRIBUTES.reset(token)
+        # A generator may be ended in another context than it began in, where there is nothing to be undone.
+        with suppress(ValueError):
+            ATTRIBUTES.reset(token)
 
 
 def _of_the_user(attrs: Mapping[str, object]) -> Mapping[str, object]:
