@@ -109,6 +109,17 @@ def test_a_generator_is_ended_in_any_context() -> None:
     assert current() == {}
 
 
+def test_scopes_are_left_in_any_order() -> None:
+    """Of two generators the first may end first: what it said holds no longer, what the other says still does."""
+    first, second = attributes(tenant="acme", feature="a"), attributes(feature="b")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert current() == {"feature": "b"}
+    second.__exit__(None, None, None)
+    assert current() == {}
+
+
 def test_another_thread_has_a_scope_of_its_own() -> None:
     """Attributes do not leak into a worker that serves somebody else."""
     seen: list[Any] = []

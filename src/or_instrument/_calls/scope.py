@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -38,6 +38,9 @@ class Tracker(Protocol):
 
 
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
+"""What all of the open scopes together say."""
+_SCOPES: Final[ContextVar[tuple[Mapping[str, AttributeValue], ...]]] = ContextVar("or_instrument.scopes", default=())
+"""What each of them says, outermost first."""
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
 """Those that are active, outermost first; one that was entered twice is there twice."""
 _ALLOWED: Final = "Allowed: texts, numbers, flags, Enums, UUIDs, dates, times, and lists of one of these types."
@@ -65,13 +68,18 @@ def attributes(**attrs: GivenValue) -> Iterator[None]:
         with or_instrument.attributes(feature="search", tenant="acme"):
             client.chat.completions.create(...)
     """
-    token = ATTRIBUTES.set({**ATTRIBUTES.get(), **plain_attributes(_of_the_user(attrs))})
+    own = plain_attributes(_of_the_user(attrs))
+    _put_on((*_SCOPES.get(), own))
     try:
         yield
     finally:
-        # A generator may be ended in another context than it began in, where there is nothing to be undone.
-        with suppress(ValueError):
-            ATTRIBUTES.reset(token)
+        # Without a token: a generator may be ended in another context, or before one that was begun earlier.
+        _put_on(tuple(scope for scope in _SCOPES.get() if scope is not own))
+
+
+def _put_on(scopes: tuple[Mapping[str, AttributeValue], ...]) -> None:
+    _SCOPES.set(scopes)
+    ATTRIBUTES.set({key: value for scope in scopes for key, value in scope.items()})
 
 
 def _of_the_user(attrs: Mapping[str, object]) -> Mapping[str, object]:
