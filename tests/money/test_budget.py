@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -49,6 +50,19 @@ async def test_async_calls_are_stopped_too(fake: FakeOpenRouter, aclient: openai
         with pytest.raises(BudgetExceeded):
             await aclient.chat.completions.create(**ASK, stream=True)
     assert fake.requests == []
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_no_job_is_begun_beyond_the_limit(fake: FakeOpenRouter, client: openai.OpenAI) -> None:
+    """A batch or video is billed when it is done; those that are under way are still asked after, and cancelled."""
+    video = f"{fake.base_url}/videos"
+    with track(limit_usd=0):
+        with pytest.raises(BudgetExceeded):
+            client.batches.create(input_file_id="f", endpoint="/v1/chat/completions", completion_window="24h")
+        with pytest.raises(BudgetExceeded):
+            httpx.post(video, json={"model": "a/model", "prompt": "a cat"})
+        assert fake.requests == []
+        assert [httpx.get(f"{video}/job-1").status_code, httpx.post(f"{video}/job-1/cancel").status_code] == [404, 404]
 
 
 @pytest.mark.usefixtures("telemetry")

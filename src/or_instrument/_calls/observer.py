@@ -17,7 +17,7 @@ from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.scope import ATTRIBUTES, TRACKERS, Tracker
 from or_instrument._calls.shield import report
 from or_instrument._openrouter.hosts import Endpoint, Hosts
-from or_instrument._openrouter.paths import is_job, job_of, operation_of, word_of
+from or_instrument._openrouter.paths import is_job, is_new_job, job_of, operation_of, word_of
 from or_instrument._openrouter.request import describe
 from or_instrument._records import Call, Request, Sink
 
@@ -88,6 +88,8 @@ class Observer:
             return self._watch(request, {}, job=(endpoint.host, job[1]))
         operation = operation_of(url) if method == "POST" else None
         if operation is None and (method != "POST" or not endpoint.is_named or is_job(url)):
+            if method == "POST" and endpoint.is_named and is_new_job(url):
+                _check_budgets()
             return None
         body, stream = asked()
         named = operation or word_of(url) or _UNNAMED
@@ -102,9 +104,8 @@ class Observer:
         sinks: Sequence[Sink] = (*told, *self._sinks) if told else self._sinks
         recovery = None
         if endpoint.is_named:
-            if trackers := TRACKERS.get():
-                for tracker in trackers:
-                    tracker.check_budget()
+            if TRACKERS.get():
+                _check_budgets()
                 sinks = (*sinks, *self._trackers())
             if self._recovery is not None:
                 recovery = self._recovery(whom, sinks)
@@ -153,3 +154,8 @@ class Observer:
     def _trackers(self) -> list[Tracker]:
         # One that counts the whole process may be entered too, for its limit.
         return [tracker for tracker in dict.fromkeys(TRACKERS.get()) if tracker not in self._sinks]
+
+
+def _check_budgets() -> None:
+    for tracker in TRACKERS.get():
+        tracker.check_budget()

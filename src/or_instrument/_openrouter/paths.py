@@ -68,6 +68,11 @@ def job_of(url: str) -> tuple[str, str] | None:
     return (kind, id_) if kind in JOBS and id_ else None
 
 
+def is_new_job(url: str) -> bool:
+    """Return whether a POST to this path or URL begins a job, which is billed when it is done."""
+    return urlsplit(url).path.rstrip("/").rpartition("/")[2] in JOBS
+
+
 def is_job(url: str) -> bool:
     """Return whether a path or URL is one of jobs, of one or of all."""
     return not JOBS.isdisjoint(urlsplit(url).path.split("/"))
