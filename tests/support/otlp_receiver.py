@@ -69,8 +69,8 @@ class Received:
                 for scoped in resource.scope_metrics:
                     for metric in scoped.metrics:
                         if metric.name == name:
-                            kind = metric.histogram if metric.HasField("histogram") else metric.sum
-                            yield from ((who, point) for point in kind.data_points)
+                            told = getattr(metric, metric.WhichOneof("data"))
+                            yield from ((who, point) for point in told.data_points)
 
 
 @contextmanager

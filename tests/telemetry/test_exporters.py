@@ -123,6 +123,33 @@ def test_console_prints(fake: FakeOpenRouter) -> None:
     assert '"name": "gen_ai.usage.cost"' in printed
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_account_is_exported(when: str, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
+    """Without a call and whichever is switched on first, until the application sets a provider."""
+    fake.key_limit_usd = 7.5
+    lines = [
+        "or_instrument.instrument(exporter='otlp')",
+        "gauges = or_instrument.observe_account(openai.OpenAI(base_url=os.environ['FAKE_URL'], api_key='k'))",
+    ]
+    code = f"""
+{OWN_PROVIDERS}
+import os, openai, or_instrument
+{"; ".join(lines if when == "before" else reversed(lines))}
+{CALL}
+if {when!r} == "after":
+    ask()
+gauges.refresh()
+or_instrument.flush()
+reader, _ = set_providers()
+or_instrument.flush()
+data = reader.get_metrics_data()
+print([m.name for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if "limit_r" in m.name])
+"""
+    assert run("-c", code, env=env).stdout == "['openrouter.account.limit_remaining']\n"
+    assert receiver.total("openrouter.account.limit") == 7.5
+    assert len(list(receiver._points("openrouter.account.limit"))) == 1
+
+
 @pytest.mark.parametrize("when", ["before", "between", "after"])
 def test_the_application_wins(when: str, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
     """Providers that the application sets get every call from then on, and nothing is recorded twice."""

@@ -63,7 +63,8 @@ def observe_account(
     Args:
         client: sync or async; whether it is closed later does not matter.
         every_s: seconds, at least 1.
-        meter_provider: where the gauges go; the global provider by default.
+        meter_provider: where the gauges go; by default the global provider, and where the application sets none that
+            of `instrument(exporter=...)`.
         attributes: put on every point, to tell several keys apart. Never the key itself.
 
     Raises:

@@ -21,6 +21,7 @@ from or_instrument._calls.worker import PerKind, PerProcess, new_lock
 from or_instrument._errors import ConfigError
 from or_instrument._records import Call, Request, Sink
 from or_instrument._telemetry.exit import EXIT
+from or_instrument._telemetry.shown_accounts import application_meters, stand_in, with_accounts
 from or_instrument._telemetry.undelivered import UNDELIVERED
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Providers:
         if exporters and tracer_provider is None:
             self._our_tracers = Ours("spans", exporters.tracer_provider, NoOpTracerProvider)
         if exporters and meter_provider is None:
-            self._our_meters = Ours("metrics", exporters.meter_provider, NoOpMeterProvider)
+            self._our_meters = Ours("metrics", lambda: with_accounts(exporters.meter_provider()), NoOpMeterProvider)
+            stand_in(self._our_meters)
 
     def tracer(self, scope: str, version: str) -> Tracer:
         """Return the tracer of an instrumentation scope."""
@@ -126,9 +128,7 @@ class Providers:
         """Return the sink that `make` makes of the meter of an instrumentation scope."""
         if self._our_meters is None:
             return make(metrics.get_meter(scope, version, self._meter_provider))
-        switch = Switch(
-            _application_meters, self._our_meters, lambda provider: make(provider.get_meter(scope, version))
-        )
+        switch = Switch(application_meters, self._our_meters, lambda provider: make(provider.get_meter(scope, version)))
         self._switches.append(switch)
 
         def switched(call: Call) -> None:
@@ -206,9 +206,3 @@ def flush_within(timeout_s: float, provider: object) -> bool:
 def _application_tracers() -> TracerProvider | None:
     provider = trace.get_tracer_provider()
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
-
-
-def _application_meters() -> MeterProvider | None:
-    provider = metrics.get_meter_provider()
-    # The proxy that stands in until a provider is set has no public name; this method tells it.
-    return None if hasattr(provider, "on_set_meter_provider") else provider
