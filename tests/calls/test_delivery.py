@@ -85,6 +85,18 @@ def test_other_answers_of_a_sink_are_nothing(caplog: pytest.LogCaptureFixture) -
     assert caplog.records == []
 
 
+def test_what_was_cancelled_in_a_sink_is_not_the_callers(caplog: pytest.LogCaptureFixture) -> None:
+    """It may ask a task of its own for a result; the caller would take it for the end of its own task."""
+    calls: list[Call] = []
+
+    def ask(_call: Call) -> None:
+        raise asyncio.CancelledError
+
+    deliver(CALL, (ask, calls.append))
+    assert calls == [CALL]
+    assert "failed with CancelledError" in caplog.text
+
+
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 def test_what_ends_the_program_passes_once_the_other_sinks_have_the_call(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture

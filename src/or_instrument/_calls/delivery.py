@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from asyncio import CancelledError
 from collections.abc import Sequence
 
 from or_instrument._calls.scope import Tracker
@@ -21,7 +22,7 @@ def deliver(call: Call, sinks: Sequence[Sink]) -> None:
             answer: object = sink(call)
             if answer is not None:
                 _let_go_of(answer, sink)
-        except Exception as exc:  # noqa: BLE001 - the shield
+        except (Exception, CancelledError) as exc:  # noqa: BLE001 - the shield; nobody cancels what cannot wait
             report(f"the sink {_name(sink)}", exc)
         except BaseException:
             deliver(call, tuple(left))
