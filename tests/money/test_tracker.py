@@ -487,6 +487,30 @@ def test_half_a_surrogate_pair_costs_no_export(rows: bool, tmp_path: Path) -> No
     assert "a?" in (tmp_path / "told.csv").read_text("utf-8")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX only")
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    """An export into /dev/stdout put a file in its place, for all other programs too."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        CostTracker("told").export_json(link)
+        assert json.loads(os.read(reader, 65536))["name"] == "told"
+    finally:
+        os.close(reader)
+    assert (pipe.is_fifo(), link.is_symlink(), len(list(tmp_path.iterdir()))) == (True, True, 2)
+
+
+def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
+    """What it leads to is written, as by any other program."""
+    file, link = tmp_path / "file.json", tmp_path / "link.json"
+    link.symlink_to(file)
+    for name in ("first", "last"):
+        CostTracker(name).export_json(link)
+    assert (link.is_symlink(), json.loads(file.read_text())["name"]) == (True, "last")
+
+
 def test_two_that_write_one_file_at_once_spoil_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is whole, and the last one stays."""
     target, replace, others = tmp_path / "cost.json", Path.replace, [CostTracker("other")]

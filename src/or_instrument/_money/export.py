@@ -65,17 +65,21 @@ def totals_table(name: str, totals: Totals) -> str:
 
 
 def write(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file as a whole or not at all. Raises `OSError`, which names this file."""
-    target = Path(path)
-    if not target.name or "\0" in str(target):
+    """Write a file as a whole or not at all; into a device or a pipe. Raises `OSError`, which names this file."""
+    given = Path(path)
+    if not given.name or "\0" in str(given):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path))
+    target = Path(os.path.realpath(given))
     # Other threads, and processes of the same number in other containers, may write this file too.
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
+        # A file in the place of a device or a pipe would be the end of a /dev/stdout for everybody.
+        is_replaced = target.is_file() or not given.exists()
         # Half a surrogate pair, which an attribute may hold, is no UTF-8: the rest is worth more.
-        with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        with (part if is_replaced else given).open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(text)
-        part.replace(target)
+        if is_replaced:
+            part.replace(target)
     except OSError as exc:
         # Not the part, of which nobody has heard.
         raise OSError(exc.errno, exc.strerror, os.fspath(path)) from exc
