@@ -131,7 +131,7 @@ def test_live_calls_are_in_the_ledger(
     """Those that cost money stand in the books that the environment names."""
     monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-live")
     monkeypatch.setenv("OR_INSTRUMENT_LEDGER", str(tmp_path / "costs.db"))
-    monkeypatch.setattr(_demo, "LIVE_URL", fake.base_url)
+    monkeypatch.setattr(_demo, "BASE_URL", fake.base_url)
 
     assert _cli.main(["demo", "--live", "acme/model"]) == 0
     capsys.readouterr()
@@ -160,7 +160,7 @@ def test_live_without_a_key_says_which_key(monkeypatch: pytest.MonkeyPatch, caps
 def test_live_calls_the_service_with_the_key(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenRouter) -> None:
     """`--live MODEL` makes only calls that any chat model takes, with the user's key."""
     monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-live")
-    monkeypatch.setattr(_demo, "LIVE_URL", fake.base_url)
+    monkeypatch.setattr(_demo, "BASE_URL", fake.base_url)
 
     assert _cli.main(["demo", "--live", "acme/model"]) == 0
 

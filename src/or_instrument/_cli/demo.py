@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from or_instrument._cli import demo_calls as scenario
-from or_instrument._cli.arguments import KEY, api_key
+from or_instrument._cli.arguments import BASE_URL, KEY, api_key
 from or_instrument._errors import ConfigError
 from or_instrument._extras import require
 from or_instrument._instrument import flush, instrument, uninstrument
@@ -28,7 +28,6 @@ from or_instrument._records import Call
 from or_instrument._telemetry.exporters import load
 from or_instrument._telemetry.undelivered import REFUSED, UNDELIVERED
 
-LIVE_URL: Final = "https://openrouter.ai/api/v1"
 _ROOT: Final = "or-instrument demo"
 _PATIENCE_S: Final = 4.0
 _TURN_S: Final = 0.05
@@ -125,7 +124,7 @@ def _place(model: str | None) -> Iterator[Place]:
         key = api_key()
         if not key:
             raise ConfigError(f"--live needs an OpenRouter key: set {KEY}, or leave --live out for the fake service")
-        yield Place(f"{model} on OpenRouter", LIVE_URL, key, scenario.live_steps(model), trust_env=True)
+        yield Place(f"{model} on OpenRouter", BASE_URL, key, scenario.live_steps(model), trust_env=True)
         return
     from or_instrument.testing import FakeOpenRouter  # noqa: PLC0415 - a live run needs no fake
 
