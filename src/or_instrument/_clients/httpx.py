@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from or_instrument._calls.response import Answer, answer_of
 from or_instrument._calls.shield import report
@@ -16,8 +16,6 @@ from or_instrument._clients.http_base import Args, Kwargs, Parts, SendSeam, requ
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.httpx_auth import watched
 from or_instrument._clients.sent import Sent, sent_by
-
-_NOTHING: Final[Kwargs] = {}
 
 
 class HTTPXPatch(SendSeam):
@@ -41,7 +39,7 @@ class HTTPXPatch(SendSeam):
         return kwargs if auth is None else {**kwargs, "auth": auth}
 
     def _begin_of_auth(self, http: Any, request: Any) -> Sending | None:
-        return None if self._is_other(http, (request,), _NOTHING) else self._begin(http, (request,), _NOTHING)
+        return None if self._is_other(http, (request,), {}) else self._begin(http, (request,), {})
 
     def _text(self, _http: Any, args: Args, kwargs: Kwargs) -> str:
         return request_of(args, kwargs).url.host  # type: ignore[no-any-return]

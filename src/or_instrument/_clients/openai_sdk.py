@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SUPPORTED: Final = "openai>=1.40,<4"
 _CLOSES_SINCE: Final = (2, 9)
-_NO_BODY: Final[Mapping[str, object]] = {}
 
 
 def url_of(client: Any, options: FinalRequestOptions) -> URL:
@@ -49,9 +48,9 @@ def sent_body(options: FinalRequestOptions) -> Mapping[str, object]:
     """Return the top level of the JSON body that the SDK will send, empty where it is no object."""
     body, extra = options.json_data, options.extra_json
     if extra is None:
-        return body if isinstance(body, dict) else _NO_BODY
+        return body if isinstance(body, dict) else {}
     if not isinstance(body, Mapping):
-        return extra if isinstance(extra, Mapping) and body is None else _NO_BODY
+        return extra if isinstance(extra, Mapping) and body is None else {}
     return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
@@ -62,7 +61,7 @@ def default_headers_of(client: Any) -> Mapping[str, object]:
 
 def headers_of(client: Any, options: FinalRequestOptions) -> tuple[Mapping[str, object], ...]:
     """Return the headers that the user has set: on the call (these first), on the client, on its HTTP client."""
-    own = options.headers if isinstance(options.headers, Mapping) else _NO_BODY
+    own = options.headers if isinstance(options.headers, Mapping) else {}
     return own, default_headers_of(client), client._client.headers
 
 
@@ -100,6 +99,6 @@ def closes_when_raising() -> bool:
 
 def replace_iterator(stream: Any, tapped: Any) -> None:
     """Have a stream read from another iterator; what is no stream of the SDK stays as it is."""
-    held = getattr(stream, "__dict__", _NO_BODY)
+    held = getattr(stream, "__dict__", {})
     if "_iterator" in held and "response" in held:
         stream._iterator = tapped(stream._iterator)

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from or_instrument._calls.response import body_of
 from or_instrument._openrouter.request import SESSION_HEADER, with_session
 
-_NO_BODY: Final[Mapping[str, object]] = {}
 _JSON_LIMIT: Final = 32 * 1024 * 1024
 _BEGINS: Final = (b"{", "{")
 
@@ -66,7 +65,7 @@ def _object(body: object) -> Mapping[str, object]:
     """Return the JSON object that a body is; what is no JSON, or of an extraordinary size, tells nothing."""
     if isinstance(body, (bytes, str)) and len(body) <= _JSON_LIMIT and body[:64].lstrip()[:1] in _BEGINS:
         body = plain(body)
-    return body if isinstance(body, Mapping) else _NO_BODY
+    return body if isinstance(body, Mapping) else {}
 
 
 def sent_by(request: Any) -> Sent:
