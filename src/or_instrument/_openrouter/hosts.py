@@ -91,12 +91,11 @@ class Hosts:
         return Endpoint(lower, port or _DEFAULT_PORTS.get(scheme, 443), OPENROUTER, is_named=True)
 
     def _resolve(self, url: URL) -> Endpoint | None:
+        if (named := self.named(url.scheme, url.host, url.port)) is not None:
+            return named
         host = url.host.lower().rstrip(".")
-        port = url.port or _DEFAULT_PORTS.get(url.scheme, 443)
-        if any(_is_within(host, name) for name in self._named):
-            return Endpoint(host, port, OPENROUTER, is_named=True)
         if self._any:
-            return Endpoint(host, port, _provider(host), is_named=False)
+            return Endpoint(host, url.port or _DEFAULT_PORTS.get(url.scheme, 443), _provider(host), is_named=False)
         self._tell(host)
         return None
 
