@@ -81,18 +81,14 @@ class ResponseHooks:
 
     def iter_raw(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         theirs: Iterator[bytes] = self._original("iter_raw")(*args, **kwargs)
-        if self._is_decoding:
-            return theirs
-        return self._started(self._read(theirs, is_decoded=False))
+        return theirs if self._is_decoding else self._started(self._read(theirs, is_decoded=False))
 
     def aiter_bytes(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         return self._started(self._aread(self._original("aiter_bytes")(*args, **kwargs), is_decoded=True))
 
     def aiter_raw(self, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         theirs: AsyncIterator[bytes] = self._original("aiter_raw")(*args, **kwargs)
-        if self._is_decoding:
-            return theirs
-        return self._started(self._aread(theirs, is_decoded=False))
+        return theirs if self._is_decoding else self._started(self._aread(theirs, is_decoded=False))
 
     def close(self) -> None:
         reader = self._closing(sys._getframe(1))  # noqa: SLF001 - the only way to see who closes
