@@ -74,7 +74,7 @@ def is_read_by_stream(frame: FrameType | None) -> bool:
 def passing(reader: FrameType | None) -> BaseException | None:
     """Return the exception that makes somebody close a response; one that the user handles while he reads does not."""
     exc = sys.exc_info()[1]
-    if exc is None or reader is None or _passed(exc, reader):
+    if exc is None or reader is None or any(frame is reader for frame, _ in walk_tb(exc.__traceback__)):
         return exc
     return None
 
@@ -91,10 +91,6 @@ def end_closed(flight: Flight, reader: FrameType | None) -> None:
         flight.finish("complete")
     else:
         broken(flight, exc)
-
-
-def _passed(exc: BaseException, frame: FrameType) -> bool:
-    return any(passed is frame for passed, _ in walk_tb(exc.__traceback__))
 
 
 def _held_by(frame: FrameType) -> tuple[object, object]:
