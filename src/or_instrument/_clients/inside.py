@@ -27,10 +27,8 @@ def response_of(exc: BaseException, read: Callable[[], Sent] | None) -> Any:
             return None  # a hook's own exception may call something else its response
         if read is None:
             return response
-        sent = read()
-        return (
-            response if any(_is_to(answer, sent) for answer in (response, *getattr(response, "history", ()))) else None
-        )
+        sent, answers = read(), (response, *getattr(response, "history", ()))
+        return response if any(_is_to(answer, sent) for answer in answers) else None
     except Exception as error:  # noqa: BLE001 - the shield
         report("looking at the response of an exception", error)
         return None
