@@ -24,16 +24,18 @@ class Reading(NamedTuple):
     """USD, the cost of calls that ended since and whose rows were removed."""
 
 
-def readings_of(ledgers: Iterable[sqlite3.Connection], host: str, key: str) -> list[Reading]:
-    """Return what has been read of a key so far at a host, oldest first, in all of these ledgers together.
+def readings_of(ledgers: Iterable[sqlite3.Connection], host: str, key: str, until: str = "9") -> list[Reading]:
+    """Return what has been read of a key up to a moment at a host, oldest first, in all of these ledgers together.
 
     Those are left out after which a ledger that does not hold them lost rows: what these explained is noted nowhere.
+    Later ones are of a clock that was ahead, and tell of calls that have not come yet.
     """
     found: dict[str, Reading] = {}
     books = list[tuple[set[str], str]]()
     for ledger in ledgers:
         told = ledger.execute(
-            "SELECT at, usage, pruned FROM readings WHERE api_key_hash = ? AND host IN (?, '')", (key, host)
+            "SELECT at, usage, pruned FROM readings WHERE api_key_hash = ? AND host IN (?, '') AND at <= ?",
+            (key, host, until),
         ).fetchall()
         books.append(({at for at, _, _ in told}, coverage_of(ledger)[1]))
         for at, usage, pruned in told:

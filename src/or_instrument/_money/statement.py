@@ -70,8 +70,7 @@ def growth_start(books: Sequence[sqlite3.Connection], scope: Scope, status: KeyS
 
     What the key's status tells is of that moment, `scope.until`; so are its day, week and month.
     """
-    # One of a clock that was ahead tells of calls that have not come yet.
-    readings = [known for known in readings_of(books, scope.host, scope.key or "") if known.at < scope.until]
+    readings = readings_of(books, scope.host, scope.key or "", scope.until)
     today = date.fromisoformat(scope.until[:10])
     return begin(readings, windows(status, today, covered_from(books)), scope.since or None)
 

@@ -64,7 +64,7 @@ class Unattributed:
 
     def _compare(self, now: Reading) -> Decimal:
         with _COMPARING(), closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
-            if not self._readings(ledger, now.at):
+            if not readings_of([ledger], self._host, self._key, now.at):
                 note_reading([ledger], self._host, self._key, now)
             # One snapshot: rows that are removed meanwhile are both in it and not yet carried forward, or neither.
             ledger.execute("BEGIN")
@@ -74,12 +74,8 @@ class Unattributed:
             explained = add(add(first.usage, first.pruned), self._cost)
             return add(now.usage, explained.copy_negate())
 
-    def _readings(self, ledger: sqlite3.Connection, until: str) -> list[Reading]:
-        # One of a clock that was ahead tells of calls that have not come yet.
-        return [known for known in readings_of([ledger], self._host, self._key) if known.at <= until]
-
     def _begin_anew_where_pruned(self, ledger: sqlite3.Connection, until: str) -> Reading:
-        first = self._readings(ledger, until)[0]
+        first = readings_of([ledger], self._host, self._key, until)[0]
         begin = first, own_side.coverage_of(ledger)[1]
         # Where the newest row is removed, another call gets its number.
         if begin != self._begin or self._last_call != _call_at(ledger, self._last_row):
