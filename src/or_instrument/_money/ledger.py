@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from hashlib import sha256
+from threading import Lock
 from typing import Final
 
 from or_instrument._amounts import counted
@@ -36,7 +37,6 @@ class Ledger:
         self._path = path
         self._books = PerProcess(lambda: Books(path))
         self._worker = Worker("or_instrument-ledger", self._work)
-        self._held: Books | None = None
 
     def __call__(self, call: Call, api_key_hash: str | None = None) -> None:
         """Have a call written."""
@@ -120,22 +120,12 @@ class Ledger:
         finally:
             books.writing.release()
 
-    def hold(self) -> None:
-        """Let no statement run and no file be open while a fork is made.
-
-        The child would wait for SQLite's own locks for ever, and take those on the file for its own, which are its
-        parent's: others would then throw away the log that it writes.
-        """
+    def hold(self, held: list[Lock]) -> None:
+        """Let no statement run until the lock that this adds to those held is released, and close the file."""
         books = self._books.made
-        self._held = books if books is not None and books.writing.acquire(timeout=_STATEMENT_S) else None
-        if self._held is not None:
-            self._held.close()
-
-    def let_go(self) -> None:
-        """Let statements run again."""
-        held, self._held = self._held, None
-        if held is not None:
-            held.writing.release()
+        if books is not None and books.writing.acquire(timeout=_STATEMENT_S):
+            held.append(books.writing)
+            books.close()
 
     def _work(self) -> float | None:
         time.sleep(_GATHER_S)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from threading import Lock
 from typing import TYPE_CHECKING, Final
+
+from or_instrument._calls.worker import PerKind, new_lock
 
 if TYPE_CHECKING:
     from or_instrument._money.ledger import Ledger
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
 _FLUSH_S: Final = 5.0
 _ledgers: Final[dict[str, Ledger]] = {}
 _in_use: str | None = None
+_FORK_WAIT_S: Final = 1.0
+COMPARING: Final = PerKind(new_lock)
+"""Held while a ledger is open to be compared with: one for all, so that a fork can be made while none is."""
+_held: Final[list[Lock]] = []
+"""While a fork is made."""
 
 
 def ledger_at(path: str) -> Ledger:
@@ -56,13 +64,24 @@ def close_ledgers(timeout_s: float = _FLUSH_S) -> None:
 
 
 def _hold_all() -> None:
+    """Let no statement run and no ledger be open while a fork is made.
+
+    The child would wait for SQLite's own locks for ever, and take those on the file for its own, which are its
+    parent's: others would then throw away the log that it writes.
+    """
+    comparing = COMPARING.made
+    if comparing is not None and comparing.acquire(timeout=_FORK_WAIT_S):
+        _held.append(comparing)
     for ledger in list(_ledgers.values()):
-        ledger.hold()
+        ledger.hold(_held)
 
 
 def _let_go_all() -> None:
-    for ledger in list(_ledgers.values()):
-        ledger.let_go()
+    # All at once: another thread may fork as soon as one is released, and then holds it.
+    held = _held.copy()
+    _held.clear()
+    for lock in held:
+        lock.release()
 
 
 if hasattr(os, "register_at_fork"):

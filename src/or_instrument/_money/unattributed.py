@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from decimal import Decimal
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._amounts import add
-from or_instrument._calls.worker import PerKind, new_lock
 from or_instrument._money import own_side
+from or_instrument._money.open_ledgers import COMPARING
 from or_instrument._money.own_side import Scope
 from or_instrument._money.query import amount_of, amount_sql
 from or_instrument._money.readings import Reading, note_reading, readings_of
@@ -22,12 +20,8 @@ if TYPE_CHECKING:
 
 _STEP: Final = 10_000
 _PENDING_LIMIT: Final = 10_000
-_FORK_WAIT_S: Final = 1.0
 _PATIENCE_S: Final = 1.0
 _PAUSE_S: Final = 0.01
-_COMPARING: Final = PerKind(new_lock)
-"""Held while a ledger is open here: one for all, so that a fork can be made while none is."""
-_held: Final[list[Lock]] = []
 
 
 class Unattributed:
@@ -63,7 +57,7 @@ class Unattributed:
             time.sleep(_PAUSE_S)
 
     def _compare(self, now: Reading) -> Decimal:
-        with _COMPARING(), closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
+        with COMPARING(), closing(open_ledger(self._path, make=True, timeout_s=0)) as ledger:
             if not readings_of([ledger], self._host, self._key, now.at):
                 note_reading([ledger], self._host, self._key, now)
             # One snapshot: rows that are removed meanwhile are both in it and not yet carried forward, or neither.
@@ -111,19 +105,3 @@ class Unattributed:
 def _call_at(ledger: sqlite3.Connection, row: int) -> tuple[int, int] | None:
     found: tuple[int, int] | None = ledger.execute("SELECT process, call FROM calls WHERE id = ?", (row,)).fetchone()
     return found
-
-
-def _hold() -> None:
-    # The child would wait for SQLite's own locks for ever, and take those on the file for its own.
-    comparing = _COMPARING.made
-    if comparing is not None and comparing.acquire(timeout=_FORK_WAIT_S):
-        _held.append(comparing)
-
-
-def _let_go() -> None:
-    while _held:
-        _held.pop().release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
