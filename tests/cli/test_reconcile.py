@@ -19,7 +19,7 @@ from filled_ledger import begin, call, fill, made_at, note_lost
 from or_instrument import Call, ConfigError, Generation, Usage
 from or_instrument._cli import main
 from or_instrument._cli import reconcile as command
-from or_instrument._money import own_side, statement
+from or_instrument._money import account, own_side, statement
 from or_instrument._money.prune import prune
 from or_instrument._money.schema import open_ledger
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -689,7 +689,7 @@ def test_what_keeps_it_from_asking_is_said(
     code, out = reconcile()
     assert code == 2
     assert "no day is complete yet" in out
-    monkeypatch.setattr(command, "_ANSWER_S", 0.0)  # it is asked again for as long
+    monkeypatch.setattr(account, "_KEY_TIMEOUT_S", 0.0)  # it is asked again for as long
     code, out = reconcile("--base-url", "http://me:secret@127.0.0.1:9/api/v1")
     assert code == 2
     assert "GET http://127.0.0.1:9/api/v1/key was asked" in out

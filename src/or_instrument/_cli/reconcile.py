@@ -21,8 +21,7 @@ from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, c
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
 from or_instrument._money import own_side, statement
-from or_instrument._money.account import KEY
-from or_instrument._money.account_requests import ask
+from or_instrument._money.account import fetch_key
 from or_instrument._money.entry import utc
 from or_instrument._money.growth import first_whole_day
 from or_instrument._money.own_side import Scope
@@ -34,7 +33,6 @@ from or_instrument._openrouter.hosts import account_host
 if TYPE_CHECKING:
     import sqlite3
 
-_ANSWER_S: Final = 10.0
 _ASKABLE_DAYS: Final = 30
 _WRITTEN_S: Final = 1.0
 _DIFFERENT: Final = 1
@@ -111,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 def _read_key(client: Any) -> tuple[KeyStatus, str]:
     """Return what the service tells of the key, and when: what it tells of today is of the day of that moment."""
     while True:
-        before, status, after = utc(time_ns()), ask(client, KEY, _ANSWER_S), utc(time_ns())
+        before, status, after = utc(time_ns()), fetch_key(client), utc(time_ns())
         if before[:10] == after[:10]:
             return status, after
 

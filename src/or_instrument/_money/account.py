@@ -43,12 +43,12 @@ def fetch_key(client: OpenAI) -> KeyStatus:
         LookupFailed: there was no such answer.
 
     """
-    return ask(client, KEY, _KEY_TIMEOUT_S)
+    return ask(client, _KEY, _KEY_TIMEOUT_S)
 
 
 async def afetch_key(client: AsyncOpenAI) -> KeyStatus:
     """`fetch_key` with an async client."""
-    return await aask(client, KEY, _KEY_TIMEOUT_S)
+    return await aask(client, _KEY, _KEY_TIMEOUT_S)
 
 
 def fetch_credits(client: OpenAI) -> Credits:
@@ -59,12 +59,12 @@ def fetch_credits(client: OpenAI) -> Credits:
         LookupFailed: there was no such answer; it says so where the key may not read credits.
 
     """
-    return ask(client, CREDITS, _KEY_TIMEOUT_S)
+    return ask(client, _CREDITS, _KEY_TIMEOUT_S)
 
 
 async def afetch_credits(client: AsyncOpenAI) -> Credits:
     """`fetch_credits` with an async client."""
-    return await aask(client, CREDITS, _KEY_TIMEOUT_S)
+    return await aask(client, _CREDITS, _KEY_TIMEOUT_S)
 
 
 def generation_question(generation_id: str) -> Question[Generation]:
@@ -85,8 +85,8 @@ def activity_question(api_key_hash: str | None = None) -> Question[tuple[Activit
     return Question("/activity", params, read_activity, when_forbidden="Only management keys may read the activity.")
 
 
-KEY: Final = Question("/key", {}, read_key)
-CREDITS: Final = Question(
+_KEY: Final = Question("/key", {}, read_key)
+_CREDITS: Final = Question(
     "/credits",
     {},
     read_credits,

@@ -19,8 +19,8 @@ from or_instrument._calls.shield import report
 from or_instrument._calls.worker import PerKind, PerProcess, Worker, new_lock
 from or_instrument._clients.target import sync_client
 from or_instrument._errors import ConfigError
-from or_instrument._money.account import KEY
-from or_instrument._money.account_requests import ask, check_client
+from or_instrument._money.account import fetch_key
+from or_instrument._money.account_requests import check_client
 from or_instrument._money.entry import utc
 from or_instrument._money.open_ledgers import ledger_path
 from or_instrument._money.readings import Reading
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _Compared = dict[tuple[str, str, str], Unattributed]
 """By the ledger's path, the host and the key's hash: a client may be given another key."""
-_TIMEOUT_S: Final = 10.0
 _SHORTEST_S: Final = 1.0
 
 
@@ -209,4 +208,4 @@ def _unattributed(client: Any, made: PerProcess[_Compared], status: KeyStatus, k
 
 def _read(client: Any) -> KeyStatus:
     with sync_client(client) as asking:
-        return ask(asking, KEY, _TIMEOUT_S)
+        return fetch_key(asking)
