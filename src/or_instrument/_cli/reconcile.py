@@ -20,7 +20,7 @@ from or_instrument._cli.given_twice import file_of, tell_copies
 from or_instrument._cli.ledger_options import VARIABLE, add_ledger, add_since, changing, ledgers
 from or_instrument._cli.tables import print_lines, short
 from or_instrument._errors import ConfigError, LookupFailed
-from or_instrument._money import own_side, statement
+from or_instrument._money import own_side, query, statement
 from or_instrument._money.account import fetch_key
 from or_instrument._money.entry import utc
 from or_instrument._money.growth import first_whole_day
@@ -210,7 +210,7 @@ def _conclude(asked: _Asked, lines: Sequence[Line], sums: Line, scope: Scope, be
         print(
             f"Billed by providers to your own keys: {short(sums.ours.byok_usd)} USD{reckoned}; neither is an invoice."
         )
-    lost = sum(own_side.lost_between(book, scope.since, scope.until) for book in asked.books)
+    lost = sum(query.lost_in(book, scope.since, scope.until) for book in asked.books)
     for reason in reasons(sums, lost):
         print(f"- {reason}")
     if agree(sums, asked.tolerance):

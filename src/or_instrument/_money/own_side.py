@@ -113,11 +113,3 @@ def _model(call: Unknown, filed: str | None) -> str | None:
     name = plain(call.model or "")
     is_same = filed.startswith(name) and _DATE.fullmatch(filed[len(name) :])
     return None if is_same else filed
-
-
-def lost_between(ledger: sqlite3.Connection, since: str, until: str = "9") -> int:
-    """Return how many calls could not be written on some days."""
-    (lost,) = ledger.execute(
-        "SELECT coalesce(sum(calls), 0) FROM lost WHERE day >= ? AND day < ?", (since[:10], until)
-    ).fetchone()
-    return int(lost)

@@ -120,9 +120,10 @@ def _attributes_in(connection: sqlite3.Connection, since: str | None) -> list[st
     return [f"{ATTRIBUTE}{name}" for (name,) in asked]
 
 
-def lost_in(connection: sqlite3.Connection, since: str | None = None) -> int:
-    """Return how many calls could not be written into the ledger."""
-    (count,) = connection.execute("SELECT coalesce(sum(calls), 0) FROM lost WHERE day >= ?", (since or "",)).fetchone()
+def lost_in(connection: sqlite3.Connection, since: str | None = None, until: str = "9") -> int:
+    """Return how many calls of some days, the last one not included, could not be written into the ledger."""
+    question = "SELECT coalesce(sum(calls), 0) FROM lost WHERE day >= ? AND day < ?"
+    (count,) = connection.execute(question, ((since or "")[:10], until)).fetchone()
     return int(count)
 
 
