@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 import or_instrument
 from or_instrument import Call, ConfigError, CostTracker, Reply, Request, Usage, track
+from or_instrument._calls import shield
 from or_instrument._money import span_total as _span_total
-from or_instrument._money import tracker as _tracker
 from or_instrument._money.totals import Sum, Totals
 from or_instrument.testing import Answer, FakeOpenRouter
 
@@ -300,7 +300,7 @@ def test_a_tracker_without_instrumentation_says_so_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing is instrumented, track() warns that it counts nothing, once."""
-    monkeypatch.setattr(_tracker, "_warned", threading.Event())
+    monkeypatch.setattr(shield, "_reported", set())
     with caplog.at_level(logging.WARNING), track(), track():
         pass
     (record,) = caplog.records

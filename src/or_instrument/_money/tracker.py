@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Final
 
 from or_instrument._amounts import add
 from or_instrument._calls.scope import RECORDING, TRACKERS
+from or_instrument._calls.shield import warn_once
 from or_instrument._errors import BudgetExceeded, ConfigError
 from or_instrument._money import export
 from or_instrument._money.span_total import Span, total_of
@@ -21,7 +21,10 @@ from or_instrument._money.tally import Tally
 from or_instrument._money.totals import MODEL, Row, row_of, usd_text
 from or_instrument._records import Call
 
-_log = logging.getLogger("or_instrument")
+_OFF: Final = (
+    "or_instrument is not switched on. Call or_instrument.instrument() first, and see that OR_INSTRUMENT_ENABLED is "
+    "not false."
+)
 _LOCK: Final = threading.RLock()
 """One for all trackers, so that a fork can be made while none is being written."""
 
@@ -97,7 +100,7 @@ class CostTracker:
     def __enter__(self) -> CostTracker:
         """Count the calls that begin from here on."""
         if not RECORDING.is_on:
-            _warn_of_nothing()
+            warn_once("track() counts nothing:", _OFF)
         TRACKERS.set((*TRACKERS.get(), self))
         return self
 
@@ -243,15 +246,3 @@ def _limit(limit: Decimal | float | str) -> Decimal:
     if usd is None or not usd.is_finite() or usd < 0:
         raise ConfigError(f"limit_usd={limit!r} is not allowed; allowed: an amount of USD from 0, or None for no limit")
     return usd
-
-
-_warned = threading.Event()
-
-
-def _warn_of_nothing() -> None:
-    if not _warned.is_set():
-        _warned.set()
-        _log.warning(
-            "track() counts nothing: or_instrument is not switched on. Call or_instrument.instrument() first, and see "
-            "that OR_INSTRUMENT_ENABLED is not false."
-        )
