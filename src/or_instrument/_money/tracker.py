@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from functools import reduce
@@ -108,13 +109,10 @@ class CostTracker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Count no further calls."""
-        active = list(TRACKERS.get())
-        # From the end: an outer block of the same tracker goes on.
-        for place in range(len(active) - 1, -1, -1):
-            if active[place] is self:
-                del active[place]
-                break
-        TRACKERS.set(tuple(active))
+        active = list(reversed(TRACKERS.get()))
+        with suppress(ValueError):
+            active.remove(self)  # the last: an outer block of the same tracker goes on
+        TRACKERS.set(tuple(reversed(active)))
 
     def __call__(self, call: Call) -> None:
         """Count a call, or the cost of an earlier one that has been looked up."""
