@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from functools import reduce
-from types import TracebackType
 from typing import Final
 
 from or_instrument._amounts import add
@@ -105,9 +104,7 @@ class CostTracker:
         TRACKERS.set((*TRACKERS.get(), self))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         """Count no further calls."""
         active = list(reversed(TRACKERS.get()))
         with suppress(ValueError):

@@ -8,7 +8,6 @@ from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 from time import monotonic, time_ns
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics as otel_metrics
@@ -154,9 +153,7 @@ class AccountGauges:
         """Return the gauges themselves."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         """Close."""
         self.close()
 

@@ -9,8 +9,6 @@ from ._service import Service
 from ._transport import Handler, make_handler
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ._money import Prices
 
 
@@ -89,8 +87,6 @@ class FakeOpenRouter(Service):
         """Start."""
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         """Stop."""
         self.stop()
