@@ -271,7 +271,7 @@ def test_a_fork_leaves_the_queue_to_the_parent() -> None:
     told: list[Call] = []
     lookups = Lookups(capacity=1)
     lookups.add(pending(1, told))
-    lookups.reset()
+    lookups.forget()
     assert lookups.wait(0)
     lookups.add(pending(2, told))
     assert told == []

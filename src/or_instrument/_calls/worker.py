@@ -25,7 +25,8 @@ class _Forgetful(Protocol):
     def forget(self) -> None: ...
 
 
-_of_this_process: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
+OF_THIS_PROCESS: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
+"""What forgets, in each process that is forked off this one."""
 
 
 class PerProcess(Generic[T]):
@@ -37,7 +38,7 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: dict[object, T] = {}
-        _of_this_process.add(self)
+        OF_THIS_PROCESS.add(self)
 
     def __call__(self) -> T:
         """Return it."""
@@ -92,7 +93,7 @@ class Once:
 
     def __init__(self) -> None:
         self.forget()
-        _of_this_process.add(self)
+        OF_THIS_PROCESS.add(self)
 
     def __call__(self) -> bool:
         """Return whether this is the first call."""
@@ -124,7 +125,7 @@ class Worker:
         self._first = PerKind(Once)
         self._kind: object = None
         self._bell: threading.Lock | None = None
-        _of_this_process.add(self)
+        OF_THIS_PROCESS.add(self)
 
     def start(self) -> bool:
         """Start the thread, unless it runs in this process; return whether it does.
@@ -187,7 +188,7 @@ def is_exiting() -> bool:
 
 
 def _forget_all() -> None:  # pragma: no cover - runs in a forked child, where nothing is measured
-    for thing in list(_of_this_process):
+    for thing in list(OF_THIS_PROCESS):
         thing.forget()
 
 

@@ -7,13 +7,12 @@ for: the queue is here for all, since `flush()` and the end of a process wait fo
 from __future__ import annotations
 
 import atexit
-import os
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
-from or_instrument._calls.worker import Once, PerKind, Worker, new_condition
+from or_instrument._calls.worker import OF_THIS_PROCESS, Once, PerKind, Worker, new_condition
 
 if TYPE_CHECKING:
     from or_instrument._money.lookup import Lookup
@@ -35,6 +34,7 @@ class Lookups:
         self._changed = PerKind(new_condition)
         self._worker = Worker("or_instrument-lookup", self._ask_due)
         self._first = Once()
+        OF_THIS_PROCESS.add(self)
 
     def start(self) -> None:
         """Start the thread. With the first call and not at the end: a process that exits can start none."""
@@ -69,7 +69,7 @@ class Lookups:
         for lookup in rest:
             lookup.give_up(FAILED)
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         """Forget the look-ups of the process that this one was forked from."""
         self._waiting = {}
 
@@ -96,6 +96,3 @@ class Lookups:
 
 
 LOOKUPS: Final = Lookups()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=LOOKUPS.reset)

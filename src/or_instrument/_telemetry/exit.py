@@ -8,7 +8,6 @@ call, wait for that moment. Nothing is shut down, since other exit functions may
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import threading
 from collections import deque
@@ -21,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from or_instrument._calls.live import abandon_all
 from or_instrument._calls.reaper import REAPER
 from or_instrument._calls.shield import report
-from or_instrument._calls.worker import Once, Worker, is_exiting
+from or_instrument._calls.worker import OF_THIS_PROCESS, Once, Worker, is_exiting
 from or_instrument._money.lookup_queue import LOOKUPS
 from or_instrument._money.open_ledgers import close_ledgers
 from or_instrument._records import Call
@@ -43,6 +42,7 @@ class Exit:
         self._workers = [Worker("or_instrument-exit", self._work) for _ in range(_THREADS)]
         self._first = Once()
         self.forget()
+        OF_THIS_PROCESS.add(self)
 
     def forget(self) -> None:
         """Begin anew: this is another process than the one that it was forked from."""
@@ -168,6 +168,3 @@ def _force_flush(provider: Any, timeout_s: float) -> None:
 
 
 EXIT: Final = Exit()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=EXIT.forget)

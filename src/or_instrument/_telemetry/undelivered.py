@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import enum
 import logging
-import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Final, TypeVar
+
+from or_instrument._calls.worker import OF_THIS_PROCESS
 
 _log = logging.getLogger("or_instrument")
 _EVERY_S: Final = 60.0
@@ -43,6 +44,7 @@ class Undelivered:
 
     def __init__(self) -> None:
         self.forget()
+        OF_THIS_PROCESS.add(self)
 
     def forget(self) -> None:
         """Begin anew: this is another process than the one that it was forked from."""
@@ -112,6 +114,3 @@ def _endpoint(exporter: object) -> str:
 
 
 UNDELIVERED: Final = Undelivered()
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=UNDELIVERED.forget)
