@@ -172,10 +172,9 @@ def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
 def _spans(settings: Settings, providers: Providers) -> Enricher | None:
     if settings.spans == "off" or is_sdk_disabled():
         return None
-    aliases = settings.cost_aliases
     tracer = providers.tracer(_SCOPE, __version__)
-    own = Spans(tracer, aliases, link_broadcast=settings.broadcast == "link", backend=_backend(settings))
-    return Enricher(own, always=settings.spans == "enrich", cost_aliases=aliases)
+    own = Spans(tracer, settings.cost_aliases, link_broadcast=settings.broadcast == "link", backend=_backend(settings))
+    return Enricher(own, always=settings.spans == "enrich")
 
 
 def _backend(settings: Settings) -> Backend | None:

@@ -6,7 +6,7 @@ make no second span, and merges its `attributes` into the span it ends), or as a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import (
@@ -19,7 +19,7 @@ from opentelemetry.context import (
 from opentelemetry.trace import Span, get_current_span
 
 from or_instrument._records import AttributeValue, Call, Request
-from or_instrument._telemetry.names import OPERATION, SPEND, SPEND_ALIAS
+from or_instrument._telemetry.names import OPERATION, SPEND
 from or_instrument._telemetry.span import Spans, end_attributes
 
 SUPPRESS_KEYS: Final = (
@@ -68,10 +68,9 @@ class Enricher:
     call, or where there was none.
     """
 
-    def __init__(self, own: Spans, *, always: bool, cost_aliases: Sequence[str] = ()) -> None:
+    def __init__(self, own: Spans, *, always: bool) -> None:
         self._own = own
         self._always = always
-        self._spend_names = (SPEND, SPEND_ALIAS, *cost_aliases)
 
     def open(self, request: Request, started_ns: int) -> Context:
         """Return the context for the call: with their span or with a new one."""
@@ -109,7 +108,7 @@ class Enricher:
         attributes = {
             **{key: value for key, value in call.request.parameters.items() if key.startswith("openrouter.")},
             **call.request.attributes,
-            **end_attributes(call, self._spend_names),
+            **end_attributes(call, self._own.spend_names),
         }
         if theirs.attributes is not None:
             theirs.attributes.update(attributes)

@@ -40,7 +40,7 @@ class Spans:
         self._tracer = tracer
         self._links_broadcast = link_broadcast
         self._backend = backend
-        self._aliases = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
+        self.spend_names = (names.SPEND, names.SPEND_ALIAS, *cost_aliases)
 
     def open(self, request: Request, started_ns: int, context: Context | None = None) -> Context:
         """Start a span and return the context that holds it; the caller makes it current or not."""
@@ -63,7 +63,7 @@ class Spans:
         span = get_current_span(call.context)  # type: ignore[arg-type]
         try:
             if span.is_recording():
-                self.write(span, call, end_attributes(call, self._aliases))
+                self.write(span, call, end_attributes(call, self.spend_names))
         finally:
             span.end(call.started_ns + int(call.duration_s * 1e9))
 
@@ -94,7 +94,7 @@ class Spans:
         span = self._tracer.start_span(
             f"generation {model}" if model else "generation",
             call.context,  # type: ignore[arg-type]
-            attributes=recovered_attributes(call, self._aliases),
+            attributes=recovered_attributes(call, self.spend_names),
             start_time=call.started_ns,
         )
         if self._backend is not None:
