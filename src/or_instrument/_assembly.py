@@ -22,7 +22,6 @@ from or_instrument._telemetry.variables import is_sdk_disabled
 from or_instrument._version import __version__
 
 if TYPE_CHECKING:
-    from opentelemetry import metrics as otel_metrics
     from opentelemetry._logs import LoggerProvider
 
     from or_instrument._calls.observer import BeginCapture, Recovery
@@ -106,7 +105,8 @@ class Assembly:
         if spans:
             ours.append(spans)
         if settings.metrics and not is_sdk_disabled():
-            ours.append(self.providers.metered(partial(_metrics, settings), _SCOPE, __version__))
+            labels = settings.metric_attributes, settings.metric_values_limit
+            ours.append(self.providers.metered(lambda meter: Metrics(meter, *labels), _SCOPE, __version__))
         return ours
 
     def install(self) -> None:
@@ -163,10 +163,6 @@ def _capture(settings: Settings, redact: Redact | None) -> BeginCapture | None:
     from or_instrument._content.capture import Capture  # noqa: PLC0415 - who captures nothing need not wait for it
 
     return Capture(settings.content_limit, redact).begin
-
-
-def _metrics(settings: Settings, meter: otel_metrics.Meter) -> Metrics:
-    return Metrics(meter, settings.metric_attributes, settings.metric_values_limit)
 
 
 def _spans(settings: Settings, providers: Providers) -> Enricher | None:
