@@ -70,22 +70,6 @@ def _langfuse_type(call: Call) -> str | None:
     return "span" if call.missing == PENDING else None
 
 
-def _asked(content: Content) -> str | None:
-    return _said(content.input_messages[-1:])
-
-
-def _answered(content: Content) -> str | None:
-    return _said(content.output_messages)
-
-
-def _asked_type(content: Content) -> str | None:
-    return _type_of(content.input_messages[-1:])
-
-
-def _answered_type(content: Content) -> str | None:
-    return _type_of(content.output_messages)
-
-
 def _said(messages: _Messages) -> str | None:
     parts = _parts(messages)
     return "\n".join(_texts(parts)) or dumps(parts) if parts else None
@@ -122,10 +106,10 @@ BACKENDS: Final[Mapping[str, Backend]] = {
     "phoenix": Backend(
         texts={"metadata": _metadata},
         content={
-            "input.value": _asked,
-            "input.mime_type": _asked_type,
-            "output.value": _answered,
-            "output.mime_type": _answered_type,
+            "input.value": lambda content: _said(content.input_messages[-1:]),
+            "input.mime_type": lambda content: _type_of(content.input_messages[-1:]),
+            "output.value": lambda content: _said(content.output_messages),
+            "output.mime_type": lambda content: _type_of(content.output_messages),
         },
     ),
     "posthog": Backend(numbers={"$ai_total_cost_usd": _spend}),
