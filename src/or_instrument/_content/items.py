@@ -31,36 +31,16 @@ def item_parts(item: object) -> list[Item]:
     return [made(type="server_tool_call", id=code(get(item, "id")), name=name, server_tool_call={"type": kind})]
 
 
-def _message(item: object) -> list[Item]:
-    return parts(get(item, "content"))
-
-
-def _reasoning(item: object) -> list[Item]:
-    return parts(get(item, "content")) or parts(get(item, "summary"))
-
-
-def _function_call(item: object) -> list[Item]:
-    return [tool_call(get(item, "call_id"), get(item, "name"), get(item, "arguments"))]
-
-
-def _custom_call(item: object) -> list[Item]:
-    return [tool_call(get(item, "call_id"), get(item, "name"), get(item, "input"))]
-
-
 def _call_output(item: object) -> list[Item]:
     return [tool_response(get(item, "call_id"), get(item, "output"))]
 
 
-def _image(item: object) -> list[Item]:
-    return [media(get(item, "result"), "image")]
-
-
 _ITEMS: Final[Mapping[str, Callable[[object], list[Item]]]] = {
-    "message": _message,
-    "reasoning": _reasoning,
-    "function_call": _function_call,
+    "message": lambda item: parts(get(item, "content")),
+    "reasoning": lambda item: parts(get(item, "content")) or parts(get(item, "summary")),
+    "function_call": lambda item: [tool_call(get(item, "call_id"), get(item, "name"), get(item, "arguments"))],
     "function_call_output": _call_output,
-    "custom_tool_call": _custom_call,
+    "custom_tool_call": lambda item: [tool_call(get(item, "call_id"), get(item, "name"), get(item, "input"))],
     "custom_tool_call_output": _call_output,
-    "image_generation_call": _image,
+    "image_generation_call": lambda item: [media(get(item, "result"), "image")],
 }
