@@ -79,16 +79,9 @@ def made(**fields: object) -> Item:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _text(source: object) -> Item | None:
-    return text(get(source, "text"))
-
-
-def _refusal(source: object) -> Item | None:
-    return text(get(source, "refusal"), "refusal")
-
-
-def _reasoning(source: object) -> Item | None:
-    return text(get(source, "text"), "reasoning")
+def _text(name: str, kind: str = "text") -> Callable[[object], Item | None]:
+    """Return a reader for a part whose text has this name."""
+    return lambda source: text(get(source, name), kind)
 
 
 def _image(source: object) -> Item:
@@ -125,10 +118,6 @@ def _url(source: object, name: str) -> object:
     return value if isinstance(value, str) else get(value, "url")
 
 
-def _thinking(source: object) -> Item | None:
-    return text(get(source, "thinking"), "reasoning")
-
-
 def _sourced(modality: str) -> Callable[[object], Item | None]:
     """Return a reader for a block of Anthropic's: a URL, base64, a text, or blocks."""
 
@@ -147,26 +136,18 @@ def _sourced(modality: str) -> Callable[[object], Item | None]:
     return read
 
 
-def _tool_use(block: object) -> Item:
-    return tool_call(get(block, "id"), get(block, "name"), get(block, "input"))
-
-
-def _tool_result(block: object) -> Item:
-    return tool_response(get(block, "tool_use_id"), get(block, "content"))
-
-
 def _server_tool_use(block: object) -> Item:
     name = code(get(block, "name")) or "unknown"
     return made(type="server_tool_call", id=code(get(block, "id")), name=name, server_tool_call={"type": name})
 
 
 _PARTS: Final[Mapping[str, Callable[[object], Item | None]]] = {
-    "text": _text,
-    "input_text": _text,
-    "output_text": _text,
-    "refusal": _refusal,
-    "reasoning_text": _reasoning,
-    "summary_text": _reasoning,
+    "text": _text("text"),
+    "input_text": _text("text"),
+    "output_text": _text("text"),
+    "refusal": _text("refusal", "refusal"),
+    "reasoning_text": _text("text", "reasoning"),
+    "summary_text": _text("text", "reasoning"),
     "image_url": _image,
     "input_image": _image,
     "video_url": _video,
@@ -174,10 +155,10 @@ _PARTS: Final[Mapping[str, Callable[[object], Item | None]]] = {
     "input_audio": _audio,
     "file": _file,
     "input_file": _file,
-    "thinking": _thinking,
+    "thinking": _text("thinking", "reasoning"),
     "image": _sourced("image"),
     "document": _sourced("document"),
-    "tool_use": _tool_use,
-    "tool_result": _tool_result,
+    "tool_use": lambda block: tool_call(get(block, "id"), get(block, "name"), get(block, "input")),
+    "tool_result": lambda block: tool_response(get(block, "tool_use_id"), get(block, "content")),
     "server_tool_use": _server_tool_use,
 }
