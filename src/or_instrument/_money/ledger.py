@@ -77,10 +77,10 @@ class Ledger:
 
         Waits where the file is merely locked, not where it cannot be written.
         """
-        if self.flush(0) or (not self._is_broken() and self.flush(timeout_s)):
-            return True
         books = self._books.made
-        if books is not None and books.writing.acquire(blocking=False):
+        if books is None or self.flush(0) or (not books.is_broken and self.flush(timeout_s)):
+            return True
+        if books.writing.acquire(blocking=False):
             try:
                 dropped = books.drop() if books.is_broken else 0
             finally:
@@ -106,10 +106,6 @@ class Ledger:
 
     def _tell_left(self, calls: int, fate: str) -> None:
         _log.warning("the ledger %s could not take %s, %s.", self._path, counted(calls, "call"), fate)
-
-    def _is_broken(self) -> bool:
-        books = self._books.made
-        return books is not None and books.is_broken
 
     def _left(self, books: Books, deadline: float) -> int | None:
         # Asked while no batch is being made: what has left the queue is in the file then, or still counted.
