@@ -150,14 +150,11 @@ class Exit:
             job()
 
     def _flush(self, flush: Callable[[float], object]) -> None:
-        self._settle()
-        flush(max(0.0, self._left_s - _TELLING_S))
-
-    def _settle(self) -> None:
         if not self._is_over:  # then this may be part of the recording of a call, which must not wait for itself
             REAPER.drain()
             LOOKUPS.close()
         self._has_news = False
+        flush(max(0.0, self._left_s - _TELLING_S))
 
 
 def _force_flush(provider: Any, timeout_s: float) -> None:
