@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ._money import amount, number
+from ._money import Bill, amount, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,16 +29,6 @@ class Charge:
     key: str
     exchange: Exchange
 
-    @property
-    def cost(self) -> Decimal:
-        """What OpenRouter took from the account."""
-        return self.exchange.bill.cost
-
-    @property
-    def byok(self) -> Decimal:
-        """What the provider bills directly."""
-        return self.exchange.bill.byok_cost
-
 
 @dataclass(frozen=True)
 class KeyBook:
@@ -52,20 +42,20 @@ class KeyBook:
 
     def charged(self, interval: str | None = None) -> Decimal:
         """Return what the key was charged in the current window, in USD."""
-        return sum((charge.cost for charge in self._own(interval)), Decimal(0))
+        return sum((bill.cost for bill in self._bills(interval)), Decimal(0))
 
     def byok(self, interval: str | None = None) -> Decimal:
         """Return what providers bill directly for the key's calls in the current window, in USD."""
-        return sum((charge.byok for charge in self._own(interval)), Decimal(0))
+        return sum((bill.byok_cost for bill in self._bills(interval)), Decimal(0))
 
     def budgets(self) -> list[dict[str, object]]:
         """Return every budget that holds for the key, its own limit last."""
         own = [] if self.limit_usd is None else [{"limit_usd": self.limit_usd, "reset_interval": "monthly"}]
         return [self._budget(said) for said in (*self.budgeted, *own)]
 
-    def _own(self, interval: str | None) -> Iterable[Charge]:
+    def _bills(self, interval: str | None) -> Iterable[Bill]:
         start = window_start(self.today, interval)
-        return (charge for charge in self.charges if charge.key == self.key and charge.day >= start)
+        return (charge.exchange.bill for charge in self.charges if charge.key == self.key and charge.day >= start)
 
     def _budget(self, said: JsonObject) -> dict[str, object]:
         interval = said.get("reset_interval")
