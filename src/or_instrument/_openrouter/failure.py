@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from or_instrument._openrouter.values import code, fields, get, label
+from or_instrument._openrouter.values import code, fields, get, label, number
 from or_instrument._records import Failure
 
 _ERROR: Final = "error"
@@ -98,10 +98,5 @@ def _header(headers: object, name: str) -> object:
 
 
 def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds < math.inf else None
+    seconds = number(value)
+    return seconds if seconds is not None and 0 <= seconds < math.inf else None

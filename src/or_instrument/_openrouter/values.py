@@ -130,14 +130,15 @@ def seconds(value: object) -> float | None:
 def _from_zero_up(value: object, kind: str) -> float | None:
     if value is None:
         return None
-    number = _number(value)
-    if number is not None and 0.0 <= number < math.inf:
-        return number
+    said = number(value)
+    if said is not None and 0.0 <= said < math.inf:
+        return said
     _log_dropped(kind, value)
     return None
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """Return a number, or what a numeric string says; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     # Python reads "1_000" and the digits of every script, JSON does not.

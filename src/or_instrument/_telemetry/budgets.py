@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 from or_instrument._openrouter.account_records import KeyStatus
-from or_instrument._openrouter.values import label
+from or_instrument._openrouter.values import label, number
 from or_instrument._telemetry import names
 
 
@@ -34,7 +34,7 @@ def points(status: KeyStatus, gauge: Gauge) -> Iterator[tuple[float, dict[str, s
     """Yield what each budget says, with its labels: what it is for, how often it begins anew, and its id."""
     for budget in status.budgets or ():
         said = budget.get(gauge.field)
-        value = _moment(said) if gauge.unit == "s" else _number(said)
+        value = _moment(said) if gauge.unit == "s" else _finite(said)
         if value is not None:
             yield value, _labels(budget)
 
@@ -48,15 +48,10 @@ def _labels(budget: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _number(value: object) -> float | None:
+def _finite(value: object) -> float | None:
     # Unlike a cost, what is left may be negative.
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    said = number(value)
+    return said if said is not None and math.isfinite(said) else None
 
 
 def _moment(value: object) -> float | None:
