@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_BLANK_LINE: Final = b"\n\n"
-_DATA: Final = b"data:"
+BLANK_LINE: Final = b"\n\n"
+DATA: Final = b"data:"
 TELLING: Final = re.compile(rb'"(?:usage|error)"(?!\s*:\s*null)')
 """The name of a usage object or an error that is there."""
 FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
@@ -23,11 +23,11 @@ def with_line_feeds(text: bytes) -> bytes:
 
 def events(block: bytes) -> Iterator[bytes]:
     """Yield the data of each event of a block of whole ones, in their order; comments have none."""
-    if block.startswith(_DATA) and block.find(b"\n") == len(block) - len(_BLANK_LINE):
-        yield block[len(_DATA) :].strip()  # as most are: one event of one line
+    if block.startswith(DATA) and block.find(b"\n") == len(block) - len(BLANK_LINE):
+        yield block[len(DATA) :].strip()  # as most are: one event of one line
         return
-    for event in block.split(_BLANK_LINE):
-        lines = [line[len(_DATA) :] for line in event.split(b"\n") if line.startswith(_DATA)]
+    for event in block.split(BLANK_LINE):
+        lines = [line[len(DATA) :] for line in event.split(b"\n") if line.startswith(DATA)]
         if lines:
             yield b"\n".join(lines).strip()
 
@@ -47,16 +47,16 @@ def telling(block: bytes, last: int) -> bytes:
     for pattern in (TELLING, FINISHED):
         for found in pattern.finditer(block, 0, start):
             if found.start() >= end:
-                before = block.rfind(_BLANK_LINE, 0, found.start())
-                end = block.find(_BLANK_LINE, found.start()) + len(_BLANK_LINE)
-                kept.append((0 if before < 0 else before + len(_BLANK_LINE), end))
+                before = block.rfind(BLANK_LINE, 0, found.start())
+                end = block.find(BLANK_LINE, found.start()) + len(BLANK_LINE)
+                kept.append((0 if before < 0 else before + len(BLANK_LINE), end))
         end = 0
     return b"".join([block[begin:end] for begin, end in sorted(set(kept))]) + block[start:]
 
 
 def tail_start(block: bytes, last: int) -> int:
     """Return where the last few events of a block begin."""
-    start = len(block) - len(_BLANK_LINE)
+    start = len(block) - len(BLANK_LINE)
     for _ in range(last):
-        start = block.rfind(_BLANK_LINE, 0, max(start, 0))
-    return start + len(_BLANK_LINE) if start >= 0 else 0
+        start = block.rfind(BLANK_LINE, 0, max(start, 0))
+    return start + len(BLANK_LINE) if start >= 0 else 0

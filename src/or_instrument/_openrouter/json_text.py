@@ -27,7 +27,7 @@ LIMIT: Final = 64 * 1024
 """How many bytes are kept and parsed whole."""
 _HEAD: Final = 8 * 1024
 _TAIL: Final = 24 * 1024
-_USAGE: Final = b'"usage"'
+USAGE: Final = b'"usage"'
 _TRIES: Final = 64
 _STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}[\]]|,(?=\s*")', re.DOTALL)
 """A text, whole or to the end; a bracket; a comma before a key, or a text."""
@@ -102,7 +102,7 @@ def usage_in(text: bytes | bytearray) -> bytes:
     """
     start = len(text)
     for _ in range(_TRIES):
-        start = text.rfind(_USAGE, 0, start)
+        start = text.rfind(USAGE, 0, start)
         if start < 0:
             break
         snippet = bytes(text[start : start + _HEAD])

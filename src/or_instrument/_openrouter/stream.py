@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from or_instrument._openrouter.events import events, telling, tells, with_line_feeds
+from or_instrument._openrouter.events import BLANK_LINE, DATA, events, telling, tells, with_line_feeds
 from or_instrument._openrouter.fold import Fold
-from or_instrument._openrouter.json_text import LIMIT, Excerpt, parse_body
+from or_instrument._openrouter.json_text import LIMIT, USAGE, Excerpt, parse_body
 from or_instrument._openrouter.terminal import ends, is_done
 
 See: TypeAlias = Callable[[object], None]
 """Is shown each body, chunk or event, parsed."""
 
 _ENDS: Final = (b"\n\n", b"\r\n\r\n")
-_BLANK_LINE: Final = b"\n\n"
-_DATA: Final = b"data:"
 _COLON: Final = ord(":")
 """A comment begins with it."""
-_USAGE: Final = b'"usage"'
 _ERROR: Final = b'"error"'
 _REASON: Final = b'_reason"'
 _LONG: Final = 640
@@ -57,7 +54,7 @@ class Events:
         if (
             self._is_quick
             and type(data) is bytes
-            and data.rfind(_USAGE) < 0
+            and data.rfind(USAGE) < 0
             and data.rfind(_ERROR) < 0
             and data.endswith(_ENDS)
             and len(data) <= _LONG
@@ -89,14 +86,14 @@ class Events:
             self._rest += data
         else:
             searched, self._rest = 0, bytearray(data)
-        end = self._rest.rfind(_BLANK_LINE, searched)
+        end = self._rest.rfind(BLANK_LINE, searched)
         if end >= 0:
-            block = bytes(self._rest[: end + len(_BLANK_LINE)])
+            block = bytes(self._rest[: end + len(BLANK_LINE)])
             del self._rest[: len(block)]
             self._take_block(block)
         if len(self._rest) > LIMIT and self._see is None:
             self._large = Excerpt()
-            self._large.add(bytes(self._rest).partition(_DATA)[2])
+            self._large.add(bytes(self._rest).partition(DATA)[2])
             self._rest = None
         self._rest = self._rest or None
         busy = self._rest is not None or self._large is not None or self._held or self.is_new
@@ -111,7 +108,7 @@ class Events:
         return with_line_feeds(data)
 
     def _take_block(self, block: bytes) -> None:
-        if _DATA not in block:
+        if DATA not in block:
             return  # comments push nothing out of what is kept
         self._watch(block)
         if self.is_new and self._begin(block):
@@ -153,12 +150,12 @@ class Events:
         if large.ends_line and data.startswith(b"\n"):
             self._show_large(large)
             return data[1:]
-        end = data.find(_BLANK_LINE)
+        end = data.find(BLANK_LINE)
         large.add(data if end < 0 else data[:end])
         if end < 0:
             return b""
         self._show_large(large)
-        return data[end + len(_BLANK_LINE) :]
+        return data[end + len(BLANK_LINE) :]
 
     def _show_large(self, large: Excerpt) -> None:
         self._large, self.is_new = None, False
