@@ -47,16 +47,14 @@ class SendSeam(Seam):
         kwargs = self._with_auth(http, kwargs)
         around = INNERMOST.get()
         sdk_call = None if around is None else around.sdk_call(http)
-        if sdk_call is None and self._is_other(http, args, kwargs):
-            return wrapped(*args, **kwargs)
-        sending = self._begin(http, args, kwargs) if sdk_call is None else None
-        if sending is not None:
+        if sdk_call is None:
+            sending = None if self._is_other(http, args, kwargs) else self._begin(http, args, kwargs)
+            if sending is None:
+                return wrapped(*args, **kwargs)
             with sending:
                 response = wrapped(*args, **kwargs)
             self._came(sending, response)
             return response
-        if sdk_call is None:
-            return wrapped(*args, **kwargs)
         sdk_call.read = partial(self._sent, http, args, kwargs)
         try:
             response = wrapped(*args, **kwargs)
@@ -78,15 +76,15 @@ class SendSeam(Seam):
         if around is not None and around.is_strangers():
             return await in_own_context(INNERMOST, self._asent, wrapped, http, args, kwargs)
         sdk_call = None if around is None else around.sdk_call(http)
-        sending = self._begin(http, args, kwargs) if sdk_call is None else None
-        if sending is not None:
+        if sdk_call is None:
+            sending = self._begin(http, args, kwargs)
+            if sending is None:
+                return await wrapped(*args, **kwargs)
             sending.task = current_task()
             with sending:
                 response = await wrapped(*args, **kwargs)
             self._came(sending, response)
             return response
-        if sdk_call is None:
-            return await wrapped(*args, **kwargs)
         sdk_call.read = partial(self._sent, http, args, kwargs)
         try:
             response = await wrapped(*args, **kwargs)
