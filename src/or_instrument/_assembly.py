@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
 
     from or_instrument._calls.observer import BeginCapture, Recovery
-    from or_instrument._clients.base import Seam
+    from or_instrument._clients.patch import Seam
     from or_instrument._content.text import Redact
     from or_instrument._money.ledger import Ledger
     from or_instrument._telemetry.backends import Backend

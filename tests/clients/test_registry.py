@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from or_instrument._clients import registry
-from or_instrument._clients.base import Seam
+from or_instrument._clients.patch import Seam
 from or_instrument._clients.registry import Library, Seams
 
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, TypeAlias
 from or_instrument._calls.observer import Observer
 from or_instrument._calls.response import Answer
 from or_instrument._calls.shield import report
-from or_instrument._clients.base import Seam
 from or_instrument._clients.http_send import Sending
 from or_instrument._clients.own_context import in_own_context
+from or_instrument._clients.patch import Seam
 from or_instrument._clients.sent import Sent
 from or_instrument._clients.under_way import INNERMOST, current_task, is_of_sdk_call
 from or_instrument._errors import BudgetExceeded

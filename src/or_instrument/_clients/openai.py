@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 from or_instrument._calls.observer import Asked, Observer
 from or_instrument._calls.shield import report
 from or_instrument._clients import openai_sdk
-from or_instrument._clients.base import Seam
 from or_instrument._clients.openai_body import Additions
 from or_instrument._clients.openai_tap import tapped
 from or_instrument._clients.own_context import in_own_context
+from or_instrument._clients.patch import Seam
 from or_instrument._clients.target import target_of
 from or_instrument._clients.under_way import INNERMOST, SDKCall, current_task
 from or_instrument._errors import BudgetExceeded

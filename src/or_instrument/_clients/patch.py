@@ -6,9 +6,12 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
+
+if TYPE_CHECKING:
+    from or_instrument._calls.observer import Observer
 
 
 def post_import(wrap: Callable[[ModuleType], None], library: str, *, last: str | None = None) -> None:
@@ -29,18 +32,28 @@ class _PutOn(NamedTuple):
     wrapper: Any
 
 
-class Wrappers:
-    """The wrappers that one seam has put on."""
+class Seam:
+    """The wrappers of one `instrument()` on one library, which do nothing once they are taken off."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
         self._put_on: list[_PutOn] = []
+
+    def wrap(self, library: ModuleType) -> None:
+        """Put them on a library that has been imported, unless all is taken off by now."""
+        if self._observer is not None:
+            self._wrap(library)
+
+    def _wrap(self, library: ModuleType) -> None:
+        raise NotImplementedError
 
     def put_on(self, owner: type, name: str, stand_in: Callable[..., Any]) -> None:
         """Wrap a method: `stand_in(wrapped, instance, args, kwargs)` is called in its place."""
         self._put_on.append(_PutOn(owner, name, stand_in, wrapt.wrap_function_wrapper(owner, name, stand_in)))
 
-    def take_off(self) -> None:
-        """Take all off, from under wrapt wrappers of others too; one that cannot be taken off must do nothing."""
+    def remove(self) -> None:
+        """Take all off, from under wrapt wrappers of others too; one that cannot be taken off does nothing."""
+        self._observer = None
         for owner, name, _, wrapper in self._put_on:
             _splice_out(owner, name, wrapper)
         self._put_on.clear()

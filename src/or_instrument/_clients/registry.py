@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from or_instrument._calls.shield import report
-from or_instrument._clients.patch import post_import
-
-if TYPE_CHECKING:
-    from or_instrument._clients.base import Seam
+from or_instrument._clients.patch import Seam, post_import
 
 
 class Library(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Final
 
 from or_instrument._calls.observer import Observer
 from or_instrument._clients.aiohttp import AiohttpPatch
-from or_instrument._clients.base import Seam
 from or_instrument._clients.http_base import SendSeam
 from or_instrument._clients.httpx import HTTPXPatch
 from or_instrument._clients.openai import OpenAIPatch
 from or_instrument._clients.openai_body import Additions
+from or_instrument._clients.patch import Seam
 from or_instrument._clients.registry import OPENAI
 from or_instrument._clients.requests import RequestsPatch
 
