@@ -141,8 +141,15 @@ class Service:
             return self._generation(request.query.get("id", ""))
         if path in ("credits", "activity") and not self.management_key:
             return refusal(errors.management_only())
-        account = {"key": self._key, "credits": self._credits, "models": self._models, "activity": self._activity}
-        return json_reply(200, account[path](request)) if path in account else refusal(errors.not_found())
+        account: dict[str, Callable[[], object]] = {
+            "key": lambda: {"data": key_data(self._book(key_of(request)), management=self.management_key)},
+            "credits": lambda: {
+                "data": {"total_credits": self.total_credits_usd, "total_usage": number(self.charged_usd)}
+            },
+            "activity": lambda: {"data": activity_rows(self._charges, request.query, self._today())},
+            "models": lambda: models_body(self.prices),
+        }
+        return json_reply(200, account[path]()) if path in account else refusal(errors.not_found())
 
     def _post(self, kind: Kind, request: Received) -> Reply:
         fields = request.fields
@@ -193,15 +200,3 @@ class Service:
 
     def _book(self, key: str) -> KeyBook:
         return KeyBook(self._charges, key, self._today(), self.key_limit_usd, self.key_budgets)
-
-    def _key(self, request: Received) -> dict[str, object]:
-        return {"data": key_data(self._book(key_of(request)), management=self.management_key)}
-
-    def _credits(self, _: Received) -> dict[str, object]:
-        return {"data": {"total_credits": self.total_credits_usd, "total_usage": number(self.charged_usd)}}
-
-    def _activity(self, request: Received) -> dict[str, object]:
-        return {"data": activity_rows(self._charges, request.query, self._today())}
-
-    def _models(self, _: Received) -> dict[str, object]:
-        return models_body(self.prices)
