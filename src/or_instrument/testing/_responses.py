@@ -111,14 +111,9 @@ def _error(exchange: Exchange) -> dict[str, object]:
     """Return the error with a code in words: here numbers are not known."""
     error = exchange.answer.broken or {}
     code = error.get("code")
-    worded = (
-        code
-        if isinstance(code, str)
-        else "rate_limit_exceeded"
-        if code == HTTPStatus.TOO_MANY_REQUESTS
-        else "server_error"
-    )
-    return {"code": worded, "message": error.get("message", "The provider broke off the answer")}
+    if not isinstance(code, str):
+        code = "rate_limit_exceeded" if code == HTTPStatus.TOO_MANY_REQUESTS else "server_error"
+    return {"code": code, "message": error.get("message", "The provider broke off the answer")}
 
 
 def _error_type(exchange: Exchange) -> dict[str, object]:
