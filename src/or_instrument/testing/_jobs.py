@@ -40,12 +40,9 @@ def job_object(job: Job, *, done: bool) -> dict[str, object]:
     exchange = job.exchange
     if done and isinstance(exchange.answer.json_body, dict):
         return exchange.answer.json_body
-    made = (
-        _batch(exchange, None if done else job.unfinished)
-        if exchange.kind == "batches"
-        else _video(exchange, done=done)
-    )
-    return {**made, **(usage_of(exchange) if done else {}), **(exchange.answer.extra if done else {})}
+    batch = exchange.kind == "batches"
+    made = _batch(exchange, None if done else job.unfinished) if batch else _video(exchange, done=done)
+    return {**made, **usage_of(exchange), **exchange.answer.extra} if done else made
 
 
 def job_list(jobs: list[Job]) -> dict[str, object]:
