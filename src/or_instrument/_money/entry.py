@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 from or_instrument._amounts import exact
 from or_instrument._money.totals import moment_of, text_of, usd_text
+from or_instrument._openrouter.paths import JOBS
+from or_instrument._openrouter.request import CLIENT
 from or_instrument._records import Call, Usage
 
-_CLIENT: Final = "openrouter.client"
-_JOBS: Final = frozenset(("batches", "videos"))
 _OF_ALL: Final = 0
 _PLACES: Final = 24
 _DIGITS: Final = 6
@@ -87,11 +87,9 @@ COLUMNS: Final = (*Entry._fields[:_BILL], *Bill._fields, *Entry._fields[_BILL + 
 def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry:
     """Return the row of a call that was made in a process; that of a look-up is the row which it recovers."""
     request, reply = call.request, call.reply
-    client = request.parameters.get(_CLIENT)
-    owner, number = _key(call, process)
+    client = request.parameters.get(CLIENT)
     return Entry(
-        owner,
-        number,
+        *_key(call, process),
         utc(call.started_ns),
         utc(call.started_ns + round(call.duration_s * 1e9)),
         request.host,
@@ -112,7 +110,7 @@ def entry_of(call: Call, process: int, api_key_hash: str | None = None) -> Entry
 
 def _key(call: Call, process: int) -> tuple[int, int]:
     # Any process may ask after a job, and see its cost: the row is the job's.
-    if call.request.operation in _JOBS and call.reply.id is not None:
+    if call.request.operation in JOBS and call.reply.id is not None:
         job = f"{call.request.host}/{call.request.operation}/{call.reply.id}"
         return _OF_ALL, int.from_bytes(sha256(job.encode("utf-8", "replace")).digest()[:8], "big") >> 1
     return process, call.id if call.recovers is None else call.recovers
