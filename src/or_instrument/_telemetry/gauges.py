@@ -113,7 +113,7 @@ class AccountGauges:
             **{f"{ACCOUNT}.{field}": partial(self._amount, field) for field in AMOUNTS},
             **{name: partial(self._budgets, gauge) for name, gauge in GAUGES.items()},
             AGE: self._age,
-            UNATTRIBUTED: self._unexplained,
+            UNATTRIBUTED: lambda: self._points(self._unattributed),
         }
         self._hide = show(told, provider)
 
@@ -164,9 +164,6 @@ class AccountGauges:
     def _amount(self, field: str) -> list[Observation]:
         usd: Decimal | None = None if self._last is None else getattr(self._last[0], field)
         return self._points(usd)
-
-    def _unexplained(self) -> list[Observation]:
-        return self._points(self._unattributed)
 
     def _points(self, value: Decimal | float | None) -> list[Observation]:
         return [] if value is None else [Observation(float(value), self._attributes)]
