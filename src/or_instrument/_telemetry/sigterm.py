@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import os
 import signal
-from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -16,8 +15,7 @@ from or_instrument._telemetry.exit import EXIT
 class Sigterm:
     """Closes on SIGTERM too, and then lets it do what it would have done."""
 
-    def __init__(self, close: Callable[[], None]) -> None:
-        self._close = close
+    def __init__(self) -> None:
         self._is_on = False
 
     def listen(self) -> None:
@@ -55,12 +53,12 @@ class Sigterm:
 
     def _end(self, number: int) -> None:
         if self._is_on:
-            self._close()
+            EXIT.close()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
 
-SIGTERM: Final = Sigterm(EXIT.close)
+SIGTERM: Final = Sigterm()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=SIGTERM.again)
