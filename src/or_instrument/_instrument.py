@@ -142,7 +142,9 @@ def instrument(
 
 def _gives_way(installed: Assembly, wanted: Wanted) -> bool:
     """Mend what is installed; return whether it was taken off, as something else is wanted than at the start."""
-    _mend(installed)
+    if lost := installed.patch.lost():
+        installed.patch.mend()
+        _log.warning("the patch on %s had been taken off by another library; it is on again", " and ".join(lost))
     if installed.wanted == wanted:
         return False
     if not installed.at_start:
@@ -150,13 +152,6 @@ def _gives_way(installed: Assembly, wanted: Wanted) -> bool:
         return False
     installed.remove()
     return True
-
-
-def _mend(installed: Assembly) -> None:
-    lost = installed.patch.lost()
-    if lost:
-        installed.patch.mend()
-        _log.warning("the patch on %s had been taken off by another library; it is on again", " and ".join(lost))
 
 
 def instrument_at_start() -> None:
