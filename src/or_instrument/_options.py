@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -122,15 +123,8 @@ def _why_no_alias(name: str) -> str | None:
     return f"is read as something else by {readers[0]}" if readers else None
 
 
-def _content_limit(value: object) -> int:
-    limit = int(value) if isinstance(value, str) else value
-    if type(limit) is not int or limit < _SMALLEST_CONTENT_LIMIT:
-        raise ValueError
-    return limit
-
-
-def _count(value: object) -> int:
-    if isinstance(value, (str, int)) and not isinstance(value, bool) and int(value) > 0:
+def _whole(value: object, *, smallest: int) -> int:
+    if isinstance(value, (str, int)) and not isinstance(value, bool) and int(value) >= smallest:
         return int(value)
     raise ValueError
 
@@ -189,11 +183,13 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "content": _one_of("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", ContentWord),
     "content_limit": Option(
         "OR_INSTRUMENT_CONTENT_LIMIT",
-        _content_limit,
+        partial(_whole, smallest=_SMALLEST_CONTENT_LIMIT),
         f"a whole number of characters, at least {_SMALLEST_CONTENT_LIMIT}",
     ),
     "metric_attributes": Option("OR_INSTRUMENT_METRIC_ATTRIBUTES", _metric_attributes, _KEYS_ALLOWED),
-    "metric_values_limit": Option("OR_INSTRUMENT_METRIC_VALUES_LIMIT", _count, "a whole number, at least 1"),
+    "metric_values_limit": Option(
+        "OR_INSTRUMENT_METRIC_VALUES_LIMIT", partial(_whole, smallest=1), "a whole number, at least 1"
+    ),
     "exporter": _one_of("OR_INSTRUMENT_EXPORTER", ExporterWord),
     "lookup": _one_of("OR_INSTRUMENT_LOOKUP", LookupWord),
     "broadcast": _one_of("OR_INSTRUMENT_BROADCAST", BroadcastWord),
