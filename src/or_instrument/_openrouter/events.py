@@ -1,4 +1,4 @@
-"""Takes server-sent events apart, and finds those that tell of a bill.
+"""Takes server-sent events apart, and finds those that tell of a bill, or end a stream.
 
 Events are those of https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
@@ -14,6 +14,13 @@ DATA: Final = b"data:"
 TELLING: Final = re.compile(rb'"(?:usage|error)"(?!\s*:\s*null)')
 """The name of a usage object or an error that is there."""
 FINISHED: Final = re.compile(rb'"((?:native_)?finish_reason)"\s*:\s*"([^"\\]{1,256})"')
+TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop", "error"))
+"""The types of the events after which none follows."""
+_DONE: Final = b"[DONE]"
+_ENDING: Final = re.compile(
+    rb'"(?:native_finish_reason|finish_reason|stop_reason)"\s*:\s*"|"status"\s*:\s*"(?:completed|incomplete|failed)'
+)
+"""Of a large read, in which events are looked at only for a reason."""
 
 
 def with_line_feeds(text: bytes) -> bytes:
@@ -60,3 +67,13 @@ def tail_start(block: bytes, last: int) -> int:
     for _ in range(last):
         start = block.rfind(BLANK_LINE, 0, max(start, 0))
     return start + len(BLANK_LINE) if start >= 0 else 0
+
+
+def is_done(data: bytes) -> bool:
+    """Return whether the data of an event is the mark that ends a stream."""
+    return data.startswith(_DONE)
+
+
+def ends(block: bytes) -> bool:
+    """Return whether something in a block says how the answer ended."""
+    return _DONE in block or _ENDING.search(block) is not None

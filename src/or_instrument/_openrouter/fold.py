@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from or_instrument._openrouter.events import TERMINAL
 from or_instrument._openrouter.failure import failure_of
 from or_instrument._openrouter.headers import NO_HEADERS, Headers
 from or_instrument._openrouter.routing import METADATA, routing_of
-from or_instrument._openrouter.terminal import TERMINAL
 from or_instrument._openrouter.usage import APART, Apart, merge, parse_usage
 from or_instrument._openrouter.values import fields, get, items, label
 from or_instrument._records import Failure, Reply, Usage

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from or_instrument._openrouter.events import BLANK_LINE, DATA, events, telling, tells, with_line_feeds
+from or_instrument._openrouter.events import BLANK_LINE, DATA, ends, events, is_done, telling, tells, with_line_feeds
 from or_instrument._openrouter.fold import Fold
 from or_instrument._openrouter.json_text import LIMIT, USAGE, Excerpt, parse_body
-from or_instrument._openrouter.terminal import ends, is_done
 
 See: TypeAlias = Callable[[object], None]
 """Is shown each body, chunk or event, parsed."""
