@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -66,9 +66,9 @@ def last_days(text: str, today: date | None = None) -> str:
     return ((today or datetime.now(timezone.utc).date()) - timedelta(days=int(days[1]) - 1)).isoformat()
 
 
-def ledgers(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[str]:
+def ledgers(given: Sequence[str]) -> list[str]:
     """Return the ledgers that were named, else that of the environment, else none; `~` is the home folder."""
-    named = environ.get(VARIABLE, "").strip()
+    named = os.environ.get(VARIABLE, "").strip()
     return [str(Path(path).expanduser()) for path in (given or ([named] if named else []))]
 
 

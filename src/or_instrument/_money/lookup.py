@@ -18,7 +18,7 @@ from or_instrument._clients.target import NoTargetError, Target, sync_client
 from or_instrument._errors import LookupFailed
 from or_instrument._money.account import generation_question
 from or_instrument._money.account_requests import Attempts, Question, get
-from or_instrument._money.lookup_queue import FAILED, LOOKUPS, Lookups
+from or_instrument._money.lookup_queue import FAILED, LOOKUPS
 from or_instrument._openrouter.account import recovered_reply
 from or_instrument._openrouter.account_records import Generation
 from or_instrument._openrouter.headers import Named
@@ -118,11 +118,10 @@ class Lookup:
 class Recovery:
     """The last sink of a call: it has the call looked up, and other sinks told, where it is pending."""
 
-    def __init__(self, target: Target, sinks: Sequence[Sink], lookups: Lookups) -> None:
+    def __init__(self, target: Target, sinks: Sequence[Sink]) -> None:
         self._target = target
         self._carrier: Target | None = None
         self._sinks = sinks
-        self._lookups = lookups
 
     def sent(self, headers: Named, url: object) -> None:
         """Take the credentials with which the call was sent: an `auth=` adds them on the way."""
@@ -140,15 +139,15 @@ class Recovery:
     def __call__(self, call: Call) -> None:
         """Have the call looked up."""
         if call.missing == PENDING:
-            self._lookups.add(Lookup(call, self._sinks, self._target, self._carrier))
+            LOOKUPS.add(Lookup(call, self._sinks, self._target, self._carrier))
 
 
-def recovery(whom: Callable[[], Target], sinks: Sequence[Sink], lookups: Lookups = LOOKUPS) -> Recovery:
+def recovery(whom: Callable[[], Target], sinks: Sequence[Sink]) -> Recovery:
     """Return the last sink of a call. `whom` says whom to ask; it is asked for while the call begins."""
-    lookups.start()
+    LOOKUPS.start()
     try:
         target = whom()
     except Exception as exc:  # noqa: BLE001 - the shield
         report("noting whom to ask about a call", exc)
         target = _NOBODY
-    return Recovery(target, sinks, lookups)
+    return Recovery(target, sinks)

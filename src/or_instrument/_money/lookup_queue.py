@@ -27,9 +27,8 @@ _TIMEOUT_S: Final = 30.0
 class Lookups:
     """The queue of calls to be looked up, oldest first, and the thread that does it."""
 
-    def __init__(self, capacity: int = _CAPACITY, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
-        self._timeout_s = timeout_s
         self._waiting: dict[int, Lookup] = {}
         self._changed = PerKind(new_condition)
         self._worker = Worker("or_instrument-lookup", self._ask_due)
@@ -83,7 +82,7 @@ class Lookups:
             wait_s = lookup.due - monotonic()
             if wait_s > 0:
                 return wait_s
-            if lookup.ask(self._timeout_s):
+            if lookup.ask(_TIMEOUT_S):
                 changed = self._changed()
                 with changed:
                     self._waiting.pop(lookup.call.id, None)
