@@ -98,10 +98,6 @@ class ContentHooks:
         if is_last:
             self._flight.finish("complete")
 
-    def broken(self, exc: BaseException) -> None:
-        """See what was raised while bytes were waited for."""
-        broken(self._flight, exc)
-
     def _closed(self, name: str) -> Any:
         self._flight.closing = True
         theirs, response = self._closers.get(name), self._response()
@@ -139,7 +135,7 @@ def _watched(theirs: Any) -> Any:
         except BaseException as exc:
             hooks = _BY_CONTENT.get(id(self))
             if hooks is not None:
-                hooks.broken(exc)
+                broken(hooks._flight, exc)
             raise
 
     named = {"__slots__": (), "__module__": theirs.__module__, "__qualname__": theirs.__qualname__}
