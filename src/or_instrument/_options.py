@@ -145,7 +145,8 @@ def _clients(value: object) -> tuple[str, ...]:
 
 def _file(value: object) -> str:
     path = os.fsdecode(value) if isinstance(value, (str, os.PathLike)) else ""
-    if not path.strip() or "\0" in path:
+    # SQLite's own words for what is no file, or is named by a URL, are none of a file: `cost` would look elsewhere.
+    if not path.strip() or "\0" in path or path.startswith((":memory:", "file:")):
         raise ValueError
     try:
         # Resolved once: a process that changes its directory goes on writing into the same file.

@@ -10,6 +10,7 @@ import openai
 import pytest
 from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -192,6 +193,22 @@ def test_suppressed_calls_are_not_recorded(telemetry: Any, client: openai.OpenAI
     assert telemetry.calls == telemetry.spans() == []
     ask(client)
     assert len(telemetry.calls) == 1
+
+
+def test_a_sink_may_make_calls_that_are_suppressed(
+    instrumented: Factory, client: openai.OpenAI, fake: FakeOpenRouter
+) -> None:
+    """It is told of the call that it is for, and not of its own, of which it would make another each time."""
+    told = []
+
+    def sink(call: or_instrument.Call) -> None:
+        told.append(call)
+        with suppress_instrumentation():
+            ask(client)
+
+    instrumented(sinks=[sink])
+    ask(client)
+    assert (len(told), len(fake.requests)) == (1, 2)
 
 
 def test_a_suppress_key_that_is_false_suppresses_nothing(telemetry: Any, client: openai.OpenAI) -> None:

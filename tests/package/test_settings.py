@@ -276,7 +276,7 @@ def test_a_ledger_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for given_ in ("costs.db", "~/costs.db", Path("costs.db"), tmp_path / "costs.db"):
         assert resolve({"ledger": given_}, {}).ledger == told
     assert resolve({}, {"OR_INSTRUMENT_LEDGER": "costs.db"}).ledger == told
-    for wrong in ("", " ", ".", tmp_path, "a\0b", "~nobody-of-that-name/costs.db", 7, True):
+    for wrong in ("", " ", ".", tmp_path, "a\0b", "~nobody-of-that-name/costs.db", ":memory:", "file:c.db", 7, True):
         with pytest.raises(ConfigError, match=r"ledger=.* is not allowed; allowed: the path of a regular file"):
             resolve({"ledger": wrong}, {})
 
