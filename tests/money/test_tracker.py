@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -500,6 +501,19 @@ def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert (pipe.is_fifo(), link.is_symlink(), len(list(tmp_path.iterdir()))) == (True, True, 2)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs the device")
+def test_the_program_s_own_output_is_written_where_it_is(tmp_path: Path) -> None:
+    """An export took the place of the log that standard output goes into, and what was printed was lost."""
+    link, log = tmp_path / "costs.json", tmp_path / "log"
+    link.symlink_to("/dev/stdout")
+    told = "print('before', flush=True); CostTracker('told').export_json(sys.argv[1]); print('after')"
+    with log.open("wb") as output:
+        code = f"import sys; from or_instrument import CostTracker; {told}"
+        subprocess.run([sys.executable, "-c", code, link], stdout=output, check=True)
+    first, *exported, last = log.read_text().splitlines()
+    assert (first, json.loads("".join(exported))["name"], last) == ("before", "told", "after")
 
 
 def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:

@@ -73,10 +73,12 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     # Other threads, and processes of the same number in other containers, may write this file too.
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
+        own = _own_output(given)
         # A file in the place of a device or a pipe would be the end of a /dev/stdout for everybody.
-        is_replaced = target.is_file() or not given.exists()
+        is_replaced = own is None and (target.is_file() or not given.exists())
+        place = (part if is_replaced else given) if own is None else os.dup(own)
         # Half a surrogate pair, which an attribute may hold, is no UTF-8: the rest is worth more.
-        with (part if is_replaced else given).open("w", encoding="utf-8", errors="replace", newline="") as file:
+        with open(place, "w", encoding="utf-8", errors="replace", newline="") as file:  # noqa: PTH123 - or a descriptor
             file.write(text)
         if is_replaced:
             part.replace(target)
@@ -86,6 +88,18 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _own_output(path: Path) -> int | None:
+    """Return the descriptor that is open already where a path leads to this program's own output, as /dev/stdout.
+
+    That may be a file: one put in its place, or opened once more, would lose what the program prints.
+    """
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+    return None
 
 
 def _plain(record: Sum | Row) -> dict[str, Any]:
