@@ -123,21 +123,19 @@ def test_console_prints(fake: FakeOpenRouter) -> None:
     assert '"name": "gen_ai.usage.cost"' in printed
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", "after", "again"])
 def test_an_account_is_exported(when: str, fake: FakeOpenRouter, receiver: Received, env: dict[str, str]) -> None:
-    """Without a call and whichever is switched on first, until the application sets a provider."""
+    """Without a call, whichever is switched on first or once more, until the application sets a provider."""
     fake.key_limit_usd = 7.5
     lines = [
         "or_instrument.instrument(exporter='otlp')",
         "gauges = or_instrument.observe_account(openai.OpenAI(base_url=os.environ['FAKE_URL'], api_key='k'))",
     ]
+    steps = {"before": lines, "after": lines[::-1], "again": [*lines, "or_instrument.uninstrument()", lines[0]]}
     code = f"""
 {OWN_PROVIDERS}
 import os, openai, or_instrument
-{"; ".join(lines if when == "before" else reversed(lines))}
-{CALL}
-if {when!r} == "after":
-    ask()
+{"; ".join(steps[when])}
 gauges.refresh()
 or_instrument.flush()
 reader, _ = set_providers()

@@ -83,6 +83,8 @@ def stand_in(ours: OurMeters) -> None:
     """Have the accounts that are meant for the global provider shown by one of ours while the application sets none."""
     global _ours  # noqa: PLW0603 - one per process, as there is one global provider
     _ours = ours
+    if _accounts_of.get(_GLOBAL) and application_meters() is None:
+        ours()
 
 
 def with_accounts(provider: otel_metrics.MeterProvider) -> otel_metrics.MeterProvider:
