@@ -120,6 +120,27 @@ def test_scopes_are_left_in_any_order() -> None:
     assert current() == {}
 
 
+def test_a_scope_that_ended_elsewhere_is_left_by_the_next() -> None:
+    """Who broke off a generator for each message kept the attributes of all of them, and took longer for each."""
+
+    def break_off(number: int) -> None:
+        generator = steps(number)
+        next(generator)
+        copy_context().run(generator.close)
+
+    def steps(number: int) -> Iterator[None]:
+        with attributes(**{f"message.{number}": True}):
+            yield
+
+    def consume() -> dict[str, object]:
+        for number in range(3):
+            break_off(number)
+        with attributes(feature="b"):
+            return current()
+
+    assert copy_context().run(consume) == {"feature": "b"}
+
+
 def test_another_thread_has_a_scope_of_its_own() -> None:
     """Attributes do not leak into a worker that serves somebody else."""
     seen: list[Any] = []

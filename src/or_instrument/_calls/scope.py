@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from or_instrument._calls.own_names import is_ours
@@ -37,10 +37,20 @@ class Tracker(Protocol):
         """Forget a call that turned out to be part of another."""
 
 
+class _Scope:
+    """What one `attributes()` says."""
+
+    __slots__ = ("has_ended_elsewhere", "told")
+
+    def __init__(self, told: Mapping[str, AttributeValue]) -> None:
+        self.told = told
+        self.has_ended_elsewhere = False
+
+
 ATTRIBUTES: Final[ContextVar[Mapping[str, AttributeValue]]] = ContextVar("or_instrument.attributes", default=NOTHING)
 """What all of the open scopes together say."""
-_SCOPES: Final[ContextVar[tuple[Mapping[str, AttributeValue], ...]]] = ContextVar("or_instrument.scopes", default=())
-"""What each of them says, outermost first."""
+_SCOPES: Final[ContextVar[tuple[_Scope, ...]]] = ContextVar("or_instrument.scopes", default=())
+"""They themselves, outermost first."""
 TRACKERS: Final[ContextVar[tuple[Tracker, ...]]] = ContextVar("or_instrument.trackers", default=())
 """Those that are active, outermost first; one that was entered twice is there twice."""
 _ALLOWED: Final = "Allowed: texts, numbers, flags, Enums, UUIDs, dates, times, and lists of one of these types."
@@ -68,18 +78,25 @@ def attributes(**attrs: GivenValue) -> Iterator[None]:
         with or_instrument.attributes(feature="search", tenant="acme"):
             client.chat.completions.create(...)
     """
-    own = plain_attributes(_of_the_user(attrs))
-    _put_on((*_SCOPES.get(), own))
+    own = _Scope(plain_attributes(_of_the_user(attrs)))
+    token = _put_on((*_SCOPES.get(), own))
     try:
         yield
     finally:
-        # Without a token: a generator may be ended in another context, or before one that was begun earlier.
-        _put_on(tuple(scope for scope in _SCOPES.get() if scope is not own))
+        # A generator may be ended before one that was begun earlier, or in another context. The one that it began in
+        # is then never left: it would keep one more scope of each generator that is broken off.
+        scopes = _SCOPES.get()
+        try:
+            _SCOPES.reset(token)
+        except ValueError:
+            own.has_ended_elsewhere = True
+        _put_on(scope for scope in scopes if scope is not own)
 
 
-def _put_on(scopes: tuple[Mapping[str, AttributeValue], ...]) -> None:
-    _SCOPES.set(scopes)
-    ATTRIBUTES.set({key: value for scope in scopes for key, value in scope.items()})
+def _put_on(given: Iterable[_Scope]) -> Token[tuple[_Scope, ...]]:
+    scopes = tuple(scope for scope in given if not scope.has_ended_elsewhere)
+    ATTRIBUTES.set({key: value for scope in scopes for key, value in scope.told.items()})
+    return _SCOPES.set(scopes)
 
 
 def _of_the_user(attrs: Mapping[str, object]) -> Mapping[str, object]:
