@@ -209,6 +209,10 @@ class Call(NamedTuple):
     provider_switched: bool | None = None
     """Whether its session has gone to another provider and lost the prompt cache there; `None`: that is not known."""
 
+    def __copy__(self) -> Call:
+        """Return another one that is the same, with the span: `copy` would go by what pickle takes."""
+        return self._replace()
+
     def __reduce__(self) -> tuple[type[Call], tuple[object, ...]]:
         """Return what pickle makes it again from: without the span, which cannot go to another process."""
         return type(self), tuple(self._replace(context=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import decimal
 import pickle
 import pydoc
@@ -108,6 +109,12 @@ def test_an_empty_usage_reports_nothing() -> None:
     fields = Usage()._asdict()
     assert (fields.pop("details"), fields.pop("source"), fields.pop("lower_bound")) == ({}, "response", False)
     assert set(fields.values()) == {None}
+
+
+def test_a_copy_of_a_call_keeps_its_span() -> None:
+    """It stays in this process."""
+    call = Call(1, REQUEST, Reply(), "complete", 0, 1.0, context={"span": threading.Lock()})
+    assert copy.copy(call) == call
 
 
 @pytest.mark.parametrize(
