@@ -51,3 +51,26 @@ def test_a_name_that_a_terminal_cannot_show_ends_no_command(tmp_path: Path) -> N
     book = fill(tmp_path / "costs.db", [call(1, 0.1, tenant="S\u00e3o Paulo \u2603")])
     args = ("--ledger", book, "--by", "tenant")
     assert printed_to(subprocess.DEVNULL, *args, PYTHONIOENCODING="ascii") == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes it by a shell")
+def test_output_that_is_closed_is_no_failure(book: Path) -> None:
+    """A job that nobody wants to hear of has pruned its ledger, and says so by its exit code."""
+    pruned = [sys.executable, "-m", "or_instrument", "ledger", "prune", "--keep", "90d", "--ledger", book]
+    ended = subprocess.run(["/bin/sh", "-c", '"$@" >&-', "sh", *pruned], stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_what_was_printed_before_an_error_is_kept() -> None:
+    """An error that is none of the output's let go of it all the same."""
+    code = """
+from or_instrument._cli import main
+def run(args):
+    print("printed before")
+    raise ConnectionResetError(104, "reset")
+main._COMMANDS = {"demo": main._COMMANDS["demo"]._replace(run=run)}
+print(main.main(["demo"]))
+"""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+    assert (ended.stdout, ended.stderr) == ("printed before\n2\n", "or-instrument demo: [Errno 104] reset\n")

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         code = _COMMANDS[args.command].run(args)
-        sys.stdout.flush()
+        _flush()
     except (ConfigError, MissingExtra) as exc:
         print(f"or-instrument {args.command}: {exc}", file=sys.stderr)
         return _NOT_DONE
@@ -51,10 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A reader that has gone has seen enough, as `head` has.
         if not isinstance(exc, BrokenPipeError):
             print(f"or-instrument {args.command}: {exc}", file=sys.stderr)
-        # The interpreter would try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_rest()
         return _NOT_DONE
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where it was closed before
+        sys.stdout.flush()
+
+
+def _print_rest() -> None:
+    """Print what still waits to be; where that cannot be, have the interpreter not try it at its end."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
