@@ -897,6 +897,33 @@ def test_processes_and_threads_share_a_ledger(path: Path) -> None:
     assert sum(row["spend_e12"] for row in told) * E12 == Decimal("0.1") * len(told)
 
 
+def test_who_forks_lets_go_of_what_he_holds_himself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waited in vain for a ledger freed it for another thread, which had it by then and was to fork."""
+    ledger = Ledger(str(path))
+    writing, comparing = ledger._books().writing, open_ledgers.COMPARING()
+    monkeypatch.setattr(open_ledgers, "_ledgers", {str(path): ledger})
+    monkeypatch.setattr(open_ledgers, "_FORK_WAIT_S", 0)
+    monkeypatch.setattr(_ledger, "_STATEMENT_S", 0)
+    with writing:
+        open_ledgers._hold_all()
+    steps = [threading.Event(), threading.Event()]
+
+    def fork() -> None:
+        open_ledgers._hold_all()
+        steps[0].set()
+        steps[1].wait(60)
+        open_ledgers._let_go_all()
+
+    other = threading.Thread(target=fork)
+    other.start()
+    assert steps[0].wait(60)
+    open_ledgers._let_go_all()
+    held = writing.locked(), comparing.locked()
+    steps[1].set()
+    other.join()
+    assert (held, writing.locked()) == ((True, False), False)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_forked_children_write_rows_of_their_own(path: Path) -> None:
     """While the parent writes; their calls have the same numbers, and no child hangs or takes a row of the parent's."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from or_instrument._calls.worker import PerKind, new_lock
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from or_instrument._money.ledger import Ledger
 
 _FLUSH_S: Final = 5.0
@@ -18,8 +20,8 @@ _in_use: str | None = None
 _FORK_WAIT_S: Final = 1.0
 COMPARING: Final = PerKind(new_lock)
 """Held while a ledger is open to be compared with: one for all, so that a fork can be made while none is."""
-_held: Final[list[Lock]] = []
-"""While a fork is made."""
+_held: Final[dict[int, list[Lock]]] = {}
+"""While a fork is made, by each thread that makes one."""
 
 
 def ledger_at(path: str) -> Ledger:
@@ -69,18 +71,16 @@ def _hold_all() -> None:
     The child would wait for SQLite's own locks for ever, and take those on the file for its own, which are its
     parent's: others would then throw away the log that it writes.
     """
+    held = _held[threading.get_ident()] = []
     comparing = COMPARING.made
     if comparing is not None and comparing.acquire(timeout=_FORK_WAIT_S):
-        _held.append(comparing)
+        held.append(comparing)
     for ledger in list(_ledgers.values()):
-        ledger.hold(_held)
+        ledger.hold(held)
 
 
 def _let_go_all() -> None:
-    # All at once: another thread may fork as soon as one is released, and then holds it.
-    held = _held.copy()
-    _held.clear()
-    for lock in held:
+    for lock in _held.pop(threading.get_ident(), ()):
         lock.release()
 
 
