@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 import or_instrument
 from or_instrument import Call, ConfigError, CostTracker, Reply, Request, Usage, track
 from or_instrument._calls import shield
+from or_instrument._calls.scope import TRACKERS
 from or_instrument._money import span_total as _span_total
 from or_instrument._money.totals import Sum, Totals
 from or_instrument.testing import Answer, FakeOpenRouter
@@ -52,6 +53,16 @@ def test_cost_inside_is_counted_exactly(fake: FakeOpenRouter, client: openai.Ope
         client.chat.completions.create(**ASK)
     client.chat.completions.create(**ASK)
     assert (cost.total_usd, cost.calls, cost.unknown) == (Decimal("0.3"), 2, 0)
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_an_inner_block_of_a_tracker_ends_no_outer_one() -> None:
+    """The others stay where they are: the outermost is asked first whether its limit is reached."""
+    outer, middle, inner = (CostTracker(name) for name in ("outer", "middle", "inner"))
+    with outer, middle, inner:
+        with outer:
+            assert TRACKERS.get() == (outer, middle, inner, outer)
+        assert TRACKERS.get() == (outer, middle, inner)
 
 
 @pytest.mark.usefixtures("telemetry")

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from or_instrument._calls.worker import OF_THIS_PROCESS
+from or_instrument._money.lookup_queue import LOOKUPS
+from or_instrument._telemetry.exit import EXIT
 from or_instrument._telemetry.exporters import load
 from or_instrument._telemetry.forks import without_fork_hooks
+from or_instrument._telemetry.undelivered import UNDELIVERED
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="there is no fork")
 
@@ -49,3 +53,8 @@ def test_hooks_of_others_are_registered_all_the_same(hooks: list[Any]) -> None:
         other.join()
     assert hooks == [{"before": theirs}, {"after_in_child": of_the_sdk}]
     assert os.register_at_fork is register
+
+
+def test_a_child_forgets_what_its_parent_has_still_to_do() -> None:
+    """Whose look-ups, exports and troubles are none of its own."""
+    assert {LOOKUPS, EXIT, UNDELIVERED} <= set(OF_THIS_PROCESS)
