@@ -184,6 +184,24 @@ open("ready", "w").close()
     _assert_all_arrived(fake, receiver, 1)
 
 
+def test_under_gevent_each_export_of_the_end_has_a_thread_to_look_up_its_host(
+    fake: FakeOpenRouter, receiver: Received, env: dict[str, str]
+) -> None:
+    """From Python 3.12 on none starts at exit, and gevent starts one only for a second look-up beside the first."""
+    need("gevent")
+    code = f"""
+from gevent import get_hub, monkey
+monkey.patch_all()
+{CALL}
+ask()
+print(get_hub().threadpool.size)
+"""
+    done = run("-W", "ignore", "-c", code, env={**env, "OR_INSTRUMENT_EXPORTER": "otlp"})
+    assert int(done.stdout) >= 2
+    assert "or_instrument" not in done.stderr
+    _assert_all_arrived(fake, receiver, 1)
+
+
 def test_uninstrument_takes_the_hooks_off_the_servers() -> None:
     """The class is as it was, whether the server was imported before or after."""
     server = pytest.importorskip("uvicorn.server").Server

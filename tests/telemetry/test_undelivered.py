@@ -86,6 +86,20 @@ def test_an_export_under_way_has_not_succeeded_yet() -> None:
     assert undelivered.problem is None
 
 
+def test_the_failure_of_one_goes_before_another_that_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    """What is told is why something failed, and not that the other has no answer yet."""
+    undelivered = Undelivered()
+    other = undelivered.watched(Exporter(ValueError("x")), SpanExportResult.FAILURE)
+
+    class Slow(Exporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            other.export(spans)
+            return super().export(spans)
+
+    undelivered.watched(Slow(SpanExportResult.SUCCESS), SpanExportResult.FAILURE).export([])
+    assert "the exporter delivers nothing to http://collector:4318/v1/traces: ValueError. Calls" in caplog.text
+
+
 def test_exporters_of_the_application_say_what_they_say(caplog: pytest.LogCaptureFixture) -> None:
     """They use the same loggers."""
     Undelivered().watched(Exporter(), SpanExportResult.FAILURE)

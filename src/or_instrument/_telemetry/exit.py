@@ -69,6 +69,7 @@ class Exit:
         self._is_over = is_exiting()
         for worker in self._workers:
             worker.start()
+        _start_resolvers()
         atexit.unregister(self._exit)
         atexit.register(self._exit)
         # Children of multiprocessing run no exit functions but its own.
@@ -155,6 +156,14 @@ class Exit:
             LOOKUPS.close()
         self._has_news = False
         flush(max(0.0, self._left_s - _TELLING_S))
+
+
+def _start_resolvers() -> None:
+    """Start the threads in which gevent looks up names: each export needs one, and at exit Python 3.12 starts no more."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        pool = sys.modules["gevent"].get_hub().threadpool
+        pool.size = max(pool.size, min(_THREADS, pool.maxsize))
 
 
 def _force_flush(provider: Any, timeout_s: float) -> None:

@@ -53,8 +53,8 @@ class Undelivered:
 
     @property
     def problem(self) -> str | None:
-        """Why the last export of one of ours failed, or has not succeeded yet; `None` where all did."""
-        return next(iter(self._problems.copy().values()), None)
+        """Why the last export of one of ours failed, or else has not succeeded yet; `None` where all did."""
+        return min(self._problems.copy().values(), key=lambda problem: problem.endswith(_NO_ANSWER), default=None)
 
     def watched(self, exporter: E, failure: enum.Enum) -> E:
         """Return the exporter, with its failures told here; `failure` is what it returns where it raises."""
