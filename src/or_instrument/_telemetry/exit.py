@@ -159,7 +159,7 @@ class Exit:
 
 
 def _start_resolvers() -> None:
-    """Start the threads in which gevent looks up names: each export needs one, and at exit Python 3.12 starts no more."""
+    """Start the threads in which gevent looks up names: each export needs one, and from 3.12 on none starts at exit."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("socket"):
         pool = sys.modules["gevent"].get_hub().threadpool
