@@ -69,13 +69,14 @@ class Exit:
         self._is_over = is_exiting()
         for worker in self._workers:
             worker.start()
-        _start_resolvers()
         atexit.unregister(self._exit)
         atexit.register(self._exit)
         # Children of multiprocessing run no exit functions but its own.
         multiprocessing = sys.modules.get("multiprocessing.util")
         if multiprocessing is not None:
             multiprocessing.Finalize(None, self._exit, exitpriority=0)
+        if not self._is_over:
+            _start_resolvers()
 
     def note(self, _call: Call) -> None:
         """Know that there is something to export; of a call that an exit function made, export it at once."""
